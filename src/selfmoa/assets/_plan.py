@@ -1,0 +1,66 @@
+"""What a recipe needs, and whether its licences allow what the recipe asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from selfmoa.assets._refs import info
+from selfmoa.assets._types import AssetInfo
+from selfmoa.errors import RecipeError
+from selfmoa.recipe import JudgeRef, Recipe
+
+HUMAN_SCORES = "wheel:pyrit-human-scores"
+ENCODER = "wheel:minilm-l6-v2"
+_JUDGE_ASSETS = {
+    "lm-state": (HUMAN_SCORES,),
+    "tfidf": (HUMAN_SCORES,),
+    "minilm": (HUMAN_SCORES, ENCODER),
+    "minilm-relevance": (ENCODER,),
+    "refusal-head": (HUMAN_SCORES, ENCODER),
+}
+
+
+def plan(recipe: Recipe) -> list[AssetInfo]:
+    """Every asset that the recipe needs, each once: model, seeds, evaluation sets, judges; fetches none."""
+    needed: dict[str, AssetInfo] = {}
+    for asset in _needed(recipe):
+        needed.setdefault(asset.ref, asset)
+    return list(needed.values())
+
+
+def check_licences(recipe: Recipe) -> None:
+    """Raise `RecipeError` if `assets.commercial_only` is set and an asset forbids it or does not say."""
+    if not recipe.assets.commercial_only:
+        return
+    wrong = [asset for asset in plan(recipe) if not asset.commercial]
+    if wrong:
+        listed = "\n".join(f"  - {asset.ref}: {asset.licence}" for asset in wrong)
+        raise RecipeError(
+            f"assets.commercial_only is set, but these are not known to allow commercial use:\n{listed}\n"
+            "Name others. If you have checked a hub: asset's licence, download it and name it as path:."
+        )
+
+
+def _needed(recipe: Recipe) -> Iterator[AssetInfo]:
+    yield info(recipe.model.ref)
+    seeds, sets = recipe.seeds, recipe.evaluate
+    tables = (
+        *seeds.attack,
+        *seeds.benign,
+        *seeds.templates,
+        *sets.harmful.data,
+        *sets.edgy.data,
+        *sets.benign.data,
+    )
+    for data in tables:
+        yield info(data.ref, kind="table")
+    for judge in _judges(recipe):
+        for ref in _JUDGE_ASSETS.get(judge.name, ()):
+            yield info(ref)
+        if judge.model:
+            yield info(judge.model)
+
+
+def _judges(recipe: Recipe) -> Iterator[JudgeRef]:
+    for side in (recipe.judges.train, recipe.judges.gate):
+        yield from (*side.safety, *side.helpfulness, side.refusal, side.coherence)

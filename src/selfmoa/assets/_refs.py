@@ -1,0 +1,96 @@
+"""References: wheel:NAME, path:FILE (or a bare path), hub:OWNER/NAME@REVISION."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from selfmoa.assets import _hub
+from selfmoa.assets._catalogue import ASSETS, embedded
+from selfmoa.assets._gguf import cached_directory
+from selfmoa.assets._types import AssetInfo, Kind, Wheel
+from selfmoa.assets._wheels import cached_path, fetch_wheel
+from selfmoa.errors import AssetError
+
+Scheme = Literal["wheel", "path", "hub"]
+
+
+def scheme(ref: str) -> Scheme:
+    """Where `ref` points to; anything without a known prefix is a path."""
+    if ref.startswith("wheel:"):
+        return "wheel"
+    return "hub" if ref.startswith("hub:") else "path"
+
+
+def local_path(ref: str) -> Path:
+    """Path of a path: reference or of a bare path, `~` expanded."""
+    return Path(ref.removeprefix("path:")).expanduser()
+
+
+def catalogue() -> list[AssetInfo]:
+    """The embedded default's assets, in the order of the catalogue."""
+    return list(ASSETS.values())
+
+
+def info(ref: str, *, kind: Kind = "model") -> AssetInfo:
+    """What is known about an asset without fetching it; `kind` is for path: and hub: ones.
+
+    Raises `AssetError` for an unknown wheel: name, with the nearest known one.
+    """
+    where = scheme(ref)
+    if where == "wheel":
+        return embedded(ref)
+    if where == "hub":
+        name, revision = _hub.parse(ref)
+        return AssetInfo(
+            ref,
+            kind,
+            name,
+            "unknown, see the repository's card",
+            False,
+            f"https://huggingface.co/{'datasets/' if kind == 'table' else ''}{name} at {revision}",
+            revision=_hub.commit(ref, table=kind == "table"),
+        )
+    path = local_path(ref)
+    return AssetInfo(f"path:{path}", kind, path.name, "the user's own", True, f"local file {path}")
+
+
+def is_cached(ref: str, *, kind: Kind = "model") -> bool:
+    """True where the asset can be used without network."""
+    where = scheme(ref)
+    if where == "path":
+        return local_path(ref).exists()
+    if where == "hub":
+        return bool(_hub.commit(ref, table=kind == "table"))
+    asset = embedded(ref)
+    if asset.kind == "model" and cached_directory(asset.wheels[0].sha256).exists():
+        return True
+    return not missing_wheels([asset])
+
+
+def missing_wheels(assets: list[AssetInfo]) -> list[Wheel]:
+    """The wheels of `assets` that are not in the cache, each once (several tables share a wheel)."""
+    wheels = dict.fromkeys(wheel for asset in assets for wheel in asset.wheels)
+    return [wheel for wheel in wheels if not cached_path(wheel).exists()]
+
+
+def fetch(ref: str, *, kind: Kind = "model", show: bool = False) -> Path:
+    """Make the asset usable offline; `show` prints pip's progress. Returns its (first) file or directory.
+
+    Raises `AssetError` where it cannot be fetched or the sha256 is not the pinned one.
+    """
+    where = scheme(ref)
+    if where == "hub":
+        return _hub.snapshot(ref, table=kind == "table")
+    if where == "path":
+        path = local_path(ref)
+        if not path.exists():
+            raise AssetError(f"No file or directory at {os.path.abspath(path)}.{_hint(ref)}")
+        return path
+    paths = [fetch_wheel(wheel, show=show) for wheel in embedded(ref).wheels]
+    return paths[0]
+
+
+def _hint(ref: str) -> str:
+    return f" Did you mean 'wheel:{ref}'?" if f"wheel:{ref}" in ASSETS else ""

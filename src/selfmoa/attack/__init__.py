@@ -1,0 +1,21 @@
+"""From seed prompts to attacks: seed material, expander and hider, novelty, pool, selection."""
+
+from selfmoa.attack._material import Material, borderline_from, gather
+from selfmoa.attack._novelty import History, bleu
+from selfmoa.attack._pool import Pool
+from selfmoa.attack._select import hits
+from selfmoa.attack._write import expand_request, hide_request, judge_expansion, judge_hidden
+
+__all__ = [
+    "History",
+    "Material",
+    "Pool",
+    "bleu",
+    "borderline_from",
+    "expand_request",
+    "gather",
+    "hide_request",
+    "hits",
+    "judge_expansion",
+    "judge_hidden",
+]

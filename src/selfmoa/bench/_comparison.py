@@ -1,0 +1,173 @@
+"""The before/after comparison: results.json, its sentences and its table."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from selfmoa.bench._evaluate import JudgeNote, Measured
+from selfmoa.bench._metrics import MetricChange, compare_metrics
+from selfmoa.bench._sentences import cell, change_cell, first_line, headline, warnings
+from selfmoa.bench._sets import Touch
+from selfmoa.bench._statistics import Estimate
+from selfmoa.errors import UsageError
+
+__all__ = ["Comparison", "compare", "table_rows"]
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that results.json holds; `to_json` and `from_json` are inverse."""
+
+    metrics: tuple[MetricChange, ...]
+    judges: Mapping[str, JudgeNote]
+    """Objective -> who judged it."""
+    tolerance: float
+    headline: str
+    """One sentence on attack success, over-refusal and helpfulness, with intervals and judges."""
+    first_line: str
+    """What a reader must know first: what did not get better, or that nothing got lost."""
+    passed: bool
+    """True where `first_line` has nothing to complain about."""
+    warnings: tuple[str, ...] = ()
+    removed: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
+    """Set -> reason -> prompts left out before anything was measured."""
+    touched: tuple[Touch, ...] = ()
+    """Prompts that near-duplicates were generated of or trained on, found at the end."""
+    metrics_without_touched: tuple[MetricChange, ...] = ()
+    """The same figures without those prompts; empty where there are none."""
+    train_change: Estimate | None = None
+    """Change of the training judges' mean safety on the same harmful prompts."""
+
+    def metric(self, name: str) -> MetricChange:
+        """A figure by name, e.g. `attack_success`, `over_refusal`, `helpfulness_harmless`."""
+        for metric in self.metrics:
+            if metric.name == name:
+                return metric
+        known = ", ".join(metric.name for metric in self.metrics)
+        raise UsageError(f"There is no metric {name!r}. Known: {known}.")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; NaN is null. `corrected` is false: no human labels were used."""
+        plain = _plain(dataclasses.asdict(self))
+        return {"schema": SCHEMA, "corrected": False, **plain}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Comparison:
+        """Read what `to_json` gave. Raises `UsageError` for another schema or missing fields."""
+        if values.get("schema") != SCHEMA:
+            raise UsageError(f"results.json has schema {values.get('schema')!r}, expected {SCHEMA}; evaluate again.")
+        try:
+            return cls(
+                metrics=tuple(_metric(item) for item in values["metrics"]),
+                judges={
+                    key: JudgeNote(tuple(item["names"]), bool(item["proxy"])) for key, item in values["judges"].items()
+                },
+                tolerance=float(values["tolerance"]),
+                headline=str(values["headline"]),
+                first_line=str(values["first_line"]),
+                passed=bool(values["passed"]),
+                warnings=tuple(values["warnings"]),
+                removed=values["removed"],
+                touched=tuple(Touch(**item) for item in values["touched"]),
+                metrics_without_touched=tuple(_metric(item) for item in values["metrics_without_touched"]),
+                train_change=None if values["train_change"] is None else _estimate(values["train_change"]),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UsageError(f"results.json is not complete ({error}); evaluate again.") from error
+
+
+def compare(
+    before: Sequence[Measured],
+    after: Sequence[Measured],
+    tolerance: float,
+    *,
+    judges: Mapping[str, JudgeNote],
+    train_change: Estimate | None = None,
+    removed: Mapping[str, Mapping[str, int]] | None = None,
+    touched: Sequence[Touch] = (),
+    notes: Sequence[str] = (),
+) -> Comparison:
+    """Compare two models on the same prompts, paired by prompt id.
+
+    `judges` is `GateJudges.notes()`, `removed` `EvaluationSets.removed_counts()`, `touched` the result of
+    `check_disjoint`; `notes` are further warnings, e.g. that a judge is weak. `train_change` is the training
+    judges' change of safety on the same harmful prompts (higher = safer).
+    """
+    metrics = compare_metrics(before, after, tolerance, judges=judges)
+    ids = {touch.prompt_id for touch in touched}
+    strict = compare_metrics(_without(before, ids), _without(after, ids), tolerance, judges=judges) if ids else []
+    by_name = {metric.name: metric for metric in metrics}
+    problems, line = first_line(by_name, tolerance, train_change)
+    return Comparison(
+        metrics=tuple(metrics),
+        judges=judges,
+        tolerance=tolerance,
+        headline=headline(by_name),
+        first_line=line,
+        passed=not problems,
+        warnings=(*notes, *warnings(metrics, tolerance, len(ids))),
+        removed=removed or {},
+        touched=tuple(touched),
+        metrics_without_touched=tuple(strict),
+        train_change=train_change,
+    )
+
+
+def table_rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    """The before/after table as rows of text; the first row is the header."""
+    header: tuple[str, ...] = (
+        "figure",
+        "prompts",
+        "n (unscored)",
+        "before",
+        "after",
+        "change [95 %]",
+        "verdict",
+        "judge",
+    )
+    rows = [header]
+    for metric in comparison.metrics:
+        judge = metric.judge or "-"
+        rows.append(
+            (
+                metric.label,
+                metric.set,
+                f"{metric.n} ({metric.unscored})",
+                cell(metric.before, metric.unit),
+                cell(metric.after, metric.unit),
+                change_cell(metric.change, metric.unit),
+                "-" if metric.verdict == "none" else metric.verdict,
+                f"{judge} (proxy)" if metric.proxy else judge,
+            )
+        )
+    return rows
+
+
+def _without(items: Sequence[Measured], ids: set[str]) -> list[Measured]:
+    return [item for item in items if item.prompt_id not in ids]
+
+
+def _metric(values: Mapping[str, Any]) -> MetricChange:
+    estimates = {key: _estimate(values[key]) for key in ("before", "after", "change")}
+    return MetricChange(**{**values, **estimates})
+
+
+def _estimate(values: Mapping[str, Any]) -> Estimate:
+    numbers = {key: float("nan") if values[key] is None else values[key] for key in ("value", "low", "high")}
+    return Estimate(**numbers, n=values["n"], unscored=values.get("unscored", 0))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,185 @@
+"""The evaluation prompts: disjoint from everything the run learns from, by near-duplicate cluster."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from selfmoa.bench._duplicates import Fence, clusters, near_duplicates
+from selfmoa.errors import UsageError
+from selfmoa.recipe import DataRef, Evaluate
+from selfmoa.records import Prompt, PromptKind, stable_id
+
+__all__ = ["SETS", "EvaluationSets", "Removal", "SetName", "Touch", "build_sets", "check_disjoint"]
+
+SetName = Literal["harmful", "edgy", "benign"]
+SETS: tuple[SetName, ...] = ("harmful", "edgy", "benign")
+"""edgy: harmless prompts that sound harmful; over-refusal shows there."""
+
+Loader = Callable[[DataRef], Sequence[Mapping[str, Any]]]
+"""A table as rows with `prompt`, `hazard` and `group`."""
+
+_KINDS: dict[SetName, PromptKind] = {"harmful": "attack", "edgy": "borderline", "benign": "benign"}
+_MAX_WORDS = 80
+_MIN_PROMPTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A prompt that was left out of an evaluation set, and why."""
+
+    set: SetName
+    prompt_id: str
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """An evaluation prompt that is a near-duplicate of something the run made or trained on."""
+
+    set: SetName
+    prompt_id: str
+    by: str
+    """Name of the texts that touch it, e.g. "generated attacks"."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSets:
+    """The prompts that are put to the model before and after."""
+
+    harmful: tuple[Prompt, ...]
+    edgy: tuple[Prompt, ...]
+    benign: tuple[Prompt, ...]
+    removed: tuple[Removal, ...] = ()
+
+    def prompts(self) -> list[tuple[SetName, Prompt]]:
+        """Every prompt with the name of its set, in a fixed order."""
+        return [(name, prompt) for name in SETS for prompt in getattr(self, name)]
+
+    def texts(self) -> list[str]:
+        """Every prompt's text, e.g. for a `Fence` or for what no judge may be trained on."""
+        return [prompt.text for _, prompt in self.prompts()]
+
+    def removed_counts(self) -> dict[str, dict[str, int]]:
+        """Set -> reason -> number of prompts left out."""
+        counts: dict[str, dict[str, int]] = {name: {} for name in SETS}
+        for (name, reason), n in sorted(Counter((item.set, item.reason) for item in self.removed).items()):
+            counts[name][reason] = n
+        return counts
+
+
+def build_sets(
+    evaluate: Evaluate, *, seed: int, against: Mapping[str, Sequence[str]], load: Loader | None = None
+) -> EvaluationSets:
+    """Read, clean and draw the evaluation sets.
+
+    Left out, and listed in `removed`: empty prompts and those of more than 80 words; near-duplicates of
+    any text in `against` (name -> texts: seeds, development prompts, judge-training objectives, ...);
+    all but one prompt of each cluster of near-duplicates, across the three sets. From what is left n are
+    drawn a set, evenly over its sources.
+
+    Raises `UsageError` where fewer than 10 prompts (or n, if smaller) are left in a set.
+    """
+    load = load or _load_table
+    found = [(name, prompt) for name in SETS for prompt in _read(name, getattr(evaluate, name).data, load)]
+    kept, removed = _clean(found, against)
+    drawn = {}
+    for name in SETS:
+        left = [prompt for owner, prompt in kept if owner == name]
+        n = getattr(evaluate, name).n
+        if len(left) < min(n, _MIN_PROMPTS):
+            raise UsageError(_too_few(name, len(left), min(n, _MIN_PROMPTS), removed))
+        drawn[name] = _draw(left, n, seed)
+    return EvaluationSets(**drawn, removed=tuple(removed))
+
+
+def check_disjoint(sets: EvaluationSets, others: Mapping[str, Sequence[str]]) -> list[Touch]:
+    """Evaluation prompts that near-duplicates stand for in `others` (name -> texts), once a name.
+
+    For the end of a run: what was generated and trained on is not known when the sets are built.
+    """
+    prompts = sets.prompts()
+    fence = Fence([prompt.text for _, prompt in prompts])
+    touches = []
+    for by, texts in others.items():
+        numbers = {number for text in dict.fromkeys(texts) for number in fence.touched(text)}
+        touches += [Touch(prompts[i][0], prompts[i][1].id, by) for i in sorted(numbers)]
+    return touches
+
+
+def _load_table(ref: DataRef) -> Sequence[Mapping[str, Any]]:
+    from selfmoa.assets import load_table
+
+    rows: Sequence[Mapping[str, Any]] = load_table(ref)
+    return rows
+
+
+def _read(name: SetName, refs: Sequence[DataRef], load: Loader) -> list[Prompt]:
+    prompts = []
+    for ref in refs:
+        for row in load(ref):
+            text = str(row.get("prompt") or "").strip()
+            hazard = str(row.get("hazard") or "unknown")
+            prompts.append(Prompt(stable_id("eval", name, text), text, _KINDS[name], hazard, ref.ref))
+    return prompts
+
+
+def _clean(
+    found: Sequence[tuple[SetName, Prompt]], against: Mapping[str, Sequence[str]]
+) -> tuple[list[tuple[SetName, Prompt]], list[Removal]]:
+    """What may stay, and what was removed with the first reason that applies."""
+    texts = [prompt.text for _, prompt in found]
+    reasons: dict[int, str] = {}
+    for number, text in enumerate(texts):
+        if not text:
+            reasons[number] = "empty"
+        elif len(text.split()) > _MAX_WORDS:
+            reasons[number] = f"more than {_MAX_WORDS} words"
+    for by, others in against.items():
+        for number in near_duplicates(texts, list(dict.fromkeys(others))):
+            reasons.setdefault(number, f"near-duplicate of {by}")
+    left = [number for number in range(len(found)) if number not in reasons]
+    for position, label in enumerate(clusters([texts[number] for number in left])):
+        if label != position:
+            reasons[left[position]] = "near-duplicate within the evaluation sets"
+    kept = [found[number] for number in left if number not in reasons]
+    removed = [
+        Removal(found[number][0], found[number][1].id, found[number][1].source, reason)
+        for number, reason in sorted(reasons.items())
+    ]
+    return kept, removed
+
+
+def _draw(prompts: Sequence[Prompt], n: int, seed: int) -> tuple[Prompt, ...]:
+    """At most n prompts, as even over the sources as they allow.
+
+    The order within a source is a hash of seed and id, so another table beside it does not change it.
+    """
+    sources: dict[str, list[Prompt]] = defaultdict(list)
+    for prompt in sorted(prompts, key=lambda prompt: _rank(seed, prompt.id)):
+        sources[prompt.source].append(prompt)
+    drawn: list[Prompt] = []
+    turn = 0
+    while len(drawn) < min(n, len(prompts)):
+        for source in sources.values():
+            if turn < len(source) and len(drawn) < n:
+                drawn.append(source[turn])
+        turn += 1
+    return tuple(drawn)
+
+
+def _rank(seed: int, prompt_id: str) -> str:
+    return hashlib.sha256(f"{seed}:{prompt_id}".encode()).hexdigest()
+
+
+def _too_few(name: SetName, left: int, wanted: int, removed: Sequence[Removal]) -> str:
+    counts = Counter(item.reason for item in removed if item.set == name)
+    why = ", ".join(f"{n} {reason}" for reason, n in counts.most_common()) or "nothing was removed"
+    return (
+        f"Evaluation set {name!r}: {left} prompts are left, at least {wanted} are needed. Removed: {why}. "
+        f"Add a table to evaluate.{name}.data, or train on other prompts than those that are evaluated."
+    )

@@ -1,0 +1,49 @@
+"""The application and what every command shares: errors, exit codes, Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+from rich.console import Console
+
+from selfmoa.cli import _assets, _judges, _recipes, _runs
+from selfmoa.errors import SelfMoaError
+
+__all__ = ["main"]
+
+app = typer.Typer(
+    name="selfmoa",
+    help="Make a small language model refuse harm without making it useless, and prove it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_runs.register(app)
+app.add_typer(_recipes.app, name="recipes")
+app.add_typer(_judges.app, name="judges")
+app.add_typer(_assets.app, name="assets")
+
+
+@app.callback()
+def _root() -> None:
+    """0 ok, 1 gate failed, 2 bad usage or recipe, 3 inconclusive, 4 infrastructure."""
+
+
+def main() -> None:
+    """Entry point: every expected error becomes one message and its exit code."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app()
+    except SelfMoaError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {error}", markup=False)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print(
+            "\nStopped. What is finished is kept; run the same command with --on-existing resume.",
+            file=sys.stderr,
+        )
+        sys.exit(130)

@@ -1,0 +1,190 @@
+"""selfmoa align | evaluate | report | explain"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from selfmoa import recipes
+from selfmoa.cli._show import say, show_json, show_table
+from selfmoa.recipe import Recipe
+
+__all__ = ["register"]
+
+
+class Policy(enum.StrEnum):
+    """What to do with a run directory that exists."""
+
+    RAISE = "raise"
+    RESUME = "resume"
+    OVERWRITE = "overwrite"
+
+
+Override = Annotated[list[str] | None, typer.Option("-o", "--override", help="Dotted override, e.g. attack.k=64.")]
+RunDir = Annotated[Path | None, typer.Option("--run-dir", help="Where the run is written (default runs/NAME).")]
+Existing = Annotated[Policy, typer.Option("--on-existing", help="If the run directory exists.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+Json = Annotated[bool, typer.Option("--json", help="Result as JSON on stdout.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    for command in (align, evaluate, report, explain):
+        app.command()(command)
+
+
+def align(
+    target: Annotated[str, typer.Argument(help="A recipe (name or YAML), or a model (directory, .gguf, hub:...).")],
+    override: Override = None,
+    run_dir: RunDir = None,
+    on_existing: Existing = Policy.RAISE,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Run the whole loop: attack, judge, pair, align, and compare before with after."""
+    recipe = resolve(target, override or [])
+    if dry_run:
+        _show_plan(recipe, json)
+        return
+    from selfmoa import api
+
+    with stoppable():
+        run = api.align(recipe, run_dir=run_dir, on_existing=on_existing.value, progress=_mode(quiet))
+    if json:
+        show_json({"run_dir": str(run.directory), **(run.result or {})})
+        return
+    _show_result(run.result or {})
+    say(f"Report: {run.directory / 'report.html'}")
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A model: wheel:NAME, directory, .gguf, hub:OWNER/NAME@REVISION.")],
+    adapter: Annotated[Path | None, typer.Option("--adapter", help="A PEFT adapter directory.")] = None,
+    recipe: Annotated[str, typer.Option("--recipe", help="Recipe whose evaluation sets and judges are used.")] = "demo",
+    override: Override = None,
+    out: Annotated[Path, typer.Option("--out", help="Where results are written.")] = Path("runs/evaluation"),
+    on_existing: Existing = Policy.RAISE,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Safety, over-refusal and helpfulness of a model by the gate judges; with an adapter, the paired change."""
+    from selfmoa import api
+
+    chosen = with_model(recipes.load(recipe, override or []), model)
+    with stoppable():
+        result = api.evaluate(chosen, adapter=adapter, out=out, on_existing=on_existing.value, progress=_mode(quiet))
+    if json:
+        show_json(result)
+        return
+    if adapter is None:
+        show_table(("figure", "prompts", "n (unscored)", "value [95 %]", "judge"), _figures(result))
+    else:
+        _show_result(result)
+    say(f"Results: {out / 'results.json'}")
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    unredacted: Annotated[bool, typer.Option("--unredacted", help="Show attack prompts and unsafe answers.")] = False,
+) -> None:
+    """Write report.html and the model card again from the run directory."""
+    from selfmoa.report import write_card, write_report
+
+    say(f"Report: {write_report(run, unredacted=unredacted)}")
+    say(f"Model card: {write_card(run)}")
+
+
+def explain(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    pair_id: Annotated[str, typer.Argument(help="A pair's id, or its first characters.")],
+    json: Json = False,
+) -> None:
+    """Why a pair exists: seed, expansion, hidden prompt, every vote, the rule, the margin in the loss."""
+    from selfmoa import report as room
+
+    if json:
+        show_json(room.explain(run, pair_id))
+    else:
+        say(room.explain_text(run, pair_id))
+
+
+def resolve(target: str, overrides: list[str]) -> Recipe:
+    """A recipe by name or file; anything else is a model that is run with the demo's settings."""
+    if target in recipes.names() or target.endswith((".yaml", ".yml")):
+        return recipes.load(target, overrides)
+    looks_like_model = target.startswith(("wheel:", "path:", "hub:")) or Path(target).exists() or "/" in target
+    if not looks_like_model:
+        recipes.load(target)  # raises, with the nearest recipe's name
+    return recipes.with_overrides(with_model(recipes.load("demo"), target), overrides)
+
+
+def with_model(recipe: Recipe, model: str) -> Recipe:
+    """The same recipe for another model, named after it."""
+    ref = model if model.startswith(("wheel:", "path:", "hub:")) else f"path:{model}"
+    stem = Path(ref.partition(":")[2].partition("@")[0]).name.removesuffix(".gguf")
+    name = "".join(char if char.isalnum() or char in "._-" else "-" for char in stem).strip(".-_") or "model"
+    return recipe.model_copy(update={"name": name, "model": recipe.model.model_copy(update={"ref": ref})})
+
+
+def _mode(quiet: bool) -> Literal["auto", "quiet"]:
+    return "quiet" if quiet else "auto"
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Ctrl-C ends the command with one line that says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(
+            "\nStopped. What is finished is kept; run the same command with --on-existing resume to go on.", err=True
+        )
+        raise typer.Exit(130) from None
+
+
+def _figures(result: dict[str, Any]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for metric in result["metrics"]:
+        found = metric["estimate"]
+        bounds = [found[key] for key in ("value", "low", "high")]
+        shown = "-" if None in bounds else "{:.2f} [{:.2f}, {:.2f}]".format(*bounds)
+        judge = metric["judge"] + (" (proxy)" if metric["proxy"] else "")
+        rows.append((metric["label"], metric["set"], f"{found['n']} ({found['unscored']})", shown, judge))
+    return rows
+
+
+def _show_plan(recipe: Recipe, json: bool) -> None:
+    from selfmoa import api
+
+    plan = api.plan(recipe)
+    if json:
+        show_json(plan)
+        return
+    show_table(("what", "how much"), list(plan["work"].items()), title=f"Plan of {recipe.name}")
+    rows = [
+        (item["ref"], "cached" if item["cached"] else f"fetch {item['size_mb']} MB", item["licence"])
+        for item in plan["assets"]
+    ]
+    show_table(("asset", "state", "licence"), rows)
+
+
+def _show_result(result: dict[str, Any]) -> None:
+    from selfmoa.bench import Comparison, table_rows
+
+    if not result:
+        say("The run has no result yet.")
+        return
+    header, *rows = table_rows(Comparison.from_json(result))
+    show_table(header, rows, title="Before and after")
+    for line in [
+        result["first_line"],
+        result["headline"],
+        *(f"Note: {warning}" for warning in result["warnings"]),
+    ]:
+        say(line)

@@ -1,0 +1,71 @@
+"""Every error that selfmoa raises on purpose.
+
+Each is also a built-in type, so that callers can catch it without importing this module, and each
+carries the exit code that the command line ends with:
+0 ok, 1 gate failed, 2 bad usage or recipe, 3 inconclusive, 4 infrastructure.
+A message says what was got, what was expected and what to do.
+"""
+
+from __future__ import annotations
+
+
+class SelfMoaError(Exception):
+    """Base class; `exit_code` is the process exit code of the command line."""
+
+    exit_code = 4
+
+
+class UsageError(SelfMoaError, ValueError):
+    """The caller asked for something impossible: a bad argument, file or recipe."""
+
+    exit_code = 2
+
+
+class RecipeError(UsageError):
+    """A recipe does not parse or contradicts itself."""
+
+
+class RunExistsError(UsageError):
+    """The run directory exists and the policy is `raise`, or it belongs to another recipe."""
+
+
+class AssetError(SelfMoaError, OSError):
+    """A model or data set is missing, corrupt or cannot be fetched."""
+
+
+class ModelError(UsageError):
+    """A model file cannot be loaded: corrupt, unknown architecture, no tokenizer."""
+
+
+class EvaluatorError(SelfMoaError, RuntimeError):
+    """A judge left more items unscored than `judge.max_unscored` allows."""
+
+
+class TrainingError(SelfMoaError, RuntimeError):
+    """Training diverged (NaN or infinite loss)."""
+
+
+class StorageError(SelfMoaError, OSError):
+    """The run directory cannot be written: disk full or no permission."""
+
+
+class InconclusiveError(SelfMoaError):
+    """Too little evidence for a verdict."""
+
+    exit_code = 3
+
+
+class GateFailed(SelfMoaError):
+    """A condition on the results does not hold."""
+
+    exit_code = 1
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """A hint for an unknown name: ' Did you mean ...?' or the list of what is known."""
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if close:
+        return f" Did you mean {close[0]!r}?"
+    return f" Known: {', '.join(sorted(known))}."

@@ -1,0 +1,106 @@
+"""Forward passes without sampling: log-probs of given answers and hidden states of the base."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from selfmoa.generate._sampling import batches_by_length
+
+__all__ = ["logprobs", "states"]
+
+
+def logprobs(
+    net: Any, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]], *, batch_size: int
+) -> list[tuple[float, int]]:
+    """(sum of log-probs in nats, tokens) of each completion; an empty completion gives (0.0, 0)."""
+    rows = [_tokens(tokenizer, prompt, completion) for prompt, completion in pairs]
+    results = [(0.0, 0)] * len(rows)
+    filled = [index for index, (_, completion) in enumerate(rows) if completion]
+    for batch in batches_by_length([_length(rows[index]) for index in filled], batch_size):
+        chosen = [filled[place] for place in batch]
+        tokens, mask, positions = _left_padded([rows[index] for index in chosen], tokenizer, net.device)
+        longest = max(len(rows[index][1]) for index in chosen)
+        # left padding puts the completions at the right edge, so only that many logits are needed
+        logits = net(
+            input_ids=tokens,
+            attention_mask=mask,
+            position_ids=positions,
+            logits_to_keep=longest + 1,
+            use_cache=False,
+        ).logits[:, :-1]
+        targets = tokens[:, -longest:]
+        per_token = torch.log_softmax(logits.float(), dim=-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+        for place, index in enumerate(chosen):
+            n_tokens = len(rows[index][1])
+            results[index] = (float(per_token[place, -n_tokens:].sum()), n_tokens)
+    return results
+
+
+class _Enough(Exception):
+    """Ends a forward pass once the wanted layer has spoken."""
+
+
+def states(
+    net: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    layers: Sequence[int],
+    batch_size: int,
+) -> np.ndarray:
+    """(layers, N, hidden) float32; an empty completion gives the state of the prompt's last token."""
+    rows = [_tokens(tokenizer, prompt, completion) for prompt, completion in pairs]
+    body = net.get_base_model().model
+    results = np.zeros((len(layers), len(rows), net.config.get_text_config().hidden_size), dtype=np.float32)
+    seen: dict[int, torch.Tensor] = {}
+
+    def catch(layer: int) -> Any:
+        def hook(_module: Any, _inputs: Any, output: Any) -> None:
+            seen[layer] = output[0] if isinstance(output, tuple) else output
+            if layer == max(layers):
+                raise _Enough
+
+        return hook
+
+    handles = [body.layers[layer - 1].register_forward_hook(catch(layer)) for layer in layers]
+    try:
+        for batch in batches_by_length([_length(row) for row in rows], batch_size):
+            tokens, mask, positions = _left_padded([rows[index] for index in batch], tokenizer, net.device)
+            with contextlib.suppress(_Enough):
+                body(input_ids=tokens, attention_mask=mask, position_ids=positions, use_cache=False)
+            for place, index in enumerate(batch):
+                wanted = max(len(rows[index][1]), 1)
+                for number, layer in enumerate(layers):
+                    results[number, index] = seen[layer][place, -wanted:].float().mean(dim=0).cpu().numpy()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return results
+
+
+def _tokens(tokenizer: PreTrainedTokenizerBase, prompt: str, completion: str) -> tuple[list[int], list[int]]:
+    return (
+        tokenizer(prompt, add_special_tokens=False)["input_ids"],
+        tokenizer(completion, add_special_tokens=False)["input_ids"] if completion else [],
+    )
+
+
+def _length(row: tuple[list[int], list[int]]) -> int:
+    return len(row[0]) + len(row[1])
+
+
+def _left_padded(
+    rows: Sequence[tuple[list[int], list[int]]], tokenizer: PreTrainedTokenizerBase, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    width = max(_length(row) for row in rows)
+    pad = int(tokenizer.pad_token_id)
+    tokens = torch.tensor([[pad] * (width - _length(row)) + row[0] + row[1] for row in rows], device=device)
+    mask = torch.tensor([[0] * (width - _length(row)) + [1] * _length(row) for row in rows], device=device)
+    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+    return tokens, mask, positions

@@ -1,0 +1,262 @@
+"""One frozen base in memory; target, expander and hider are LoRA adapters on it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.utils import load_peft_weights, set_peft_model_state_dict
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+
+from selfmoa.errors import ModelError
+from selfmoa.generate import _forward
+from selfmoa.generate._protocol import Generation, Request
+from selfmoa.generate._sampling import sample
+from selfmoa.recipe import Lora, Sampling
+
+__all__ = ["LanguageModel"]
+
+log = logging.getLogger("selfmoa")
+
+_ADAPTERS = {"target": "default", "expander": "expander", "hider": "hider"}
+"""TRL trains and copies the adapter called `default`, so that is the target's name in PEFT."""
+
+_PLAIN_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+
+
+class LanguageModel:
+    """A causal language model whose roles are adapters over one resident, frozen base.
+
+    Every method that takes a `role` runs that role's adapter; None is the frozen base itself.
+    """
+
+    def __init__(self, net: PeftModel, tokenizer: PreTrainedTokenizerBase, lora: LoraConfig) -> None:
+        self.net = net
+        self.tokenizer = tokenizer
+        self._lora = lora
+        self.net.eval()
+
+    @classmethod
+    def load(
+        cls, directory: Path, lora: Lora, *, threads: int = 0, load_in_4bit: bool = False, seed: int = 0
+    ) -> LanguageModel:
+        """Load a Hugging Face directory (config, tokenizer, safetensors) with a fresh target adapter.
+
+        Float32 on a CPU, bfloat16 on CUDA. Raises `ModelError` if the directory cannot be loaded.
+        """
+        cuda = torch.cuda.is_available()
+        torch.set_num_threads(threads or os.cpu_count() or 1)
+        options: dict[str, Any] = {"dtype": torch.bfloat16 if cuda else torch.float32}
+        if cuda:
+            options["device_map"] = "cuda"
+        if load_in_4bit:
+            options["quantization_config"] = _nf4(cuda)
+        try:
+            AutoConfig.from_pretrained(directory)
+            tokenizer = AutoTokenizer.from_pretrained(directory)
+            base = AutoModelForCausalLM.from_pretrained(directory, **options)
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise ModelError(
+                f"{directory} cannot be loaded as a causal language model: {reason}. Expected a directory with "
+                "config.json, a tokenizer and *.safetensors of an architecture that transformers knows."
+            ) from error
+        _complete(tokenizer)
+        config = LoraConfig(
+            r=lora.r,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules=list(lora.target_modules),
+            task_type="CAUSAL_LM",
+        )
+        torch.manual_seed(seed)
+        try:
+            net = get_peft_model(base, config)
+        except ValueError as error:
+            raise ModelError(
+                f"No layer of this model is named {', '.join(lora.target_modules)}; "
+                "name its linear layers under model.lora.target_modules."
+            ) from error
+        return cls(net, tokenizer, config)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the base lives."""
+        return next(self.net.parameters()).device
+
+    @property
+    def context_length(self) -> int:
+        """Tokens of prompt and answer that fit."""
+        return int(getattr(self.net.config.get_text_config(), "max_position_embeddings", 2048))
+
+    @property
+    def base_name(self) -> str:
+        """Name of the base as its config knows it."""
+        return str(self.net.config.model_type)
+
+    # -- roles ---------------------------------------------------------------------------------------
+
+    def adapter(self, role: str) -> str:
+        """PEFT's name of a role's adapter."""
+        return _ADAPTERS[role]
+
+    @contextmanager
+    def using(self, role: str | None) -> Iterator[None]:
+        """Run with a role's adapter (None: the frozen base) and restore what was active."""
+        if role is None:
+            with self.net.disable_adapter():
+                yield
+            return
+        previous = self.net.active_adapter
+        self.net.set_adapter(self.adapter(role))
+        try:
+            yield
+        finally:
+            self.net.set_adapter(previous)
+
+    def add_role(self, role: str, *, copy_of: str | None = None, seed: int = 0) -> None:
+        """Give a role a fresh adapter (equal to the base: B = 0), or a copy of another role's."""
+        name = self.adapter(role)
+        if name not in self.net.peft_config:
+            self.net.add_adapter(name, self._lora)
+        weights = self._weights(name)
+        if copy_of is not None:
+            source = self._weights(self.adapter(copy_of))
+            for key, parameter in weights.items():
+                parameter.data.copy_(source[key].data)
+            return
+        generator = torch.Generator().manual_seed(seed)
+        for key in sorted(weights):
+            parameter = weights[key]
+            if "lora_A" in key:  # the initialisation of PEFT: Kaiming uniform with a = sqrt(5)
+                bound = 1.0 / math.sqrt(parameter.shape[1])
+                fresh = torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator)
+                parameter.data.copy_(fresh)
+            else:
+                parameter.data.zero_()
+
+    def _weights(self, adapter: str) -> dict[str, torch.nn.Parameter]:
+        mark = f".{adapter}."
+        return {
+            name.replace(mark, "."): parameter
+            for name, parameter in self.net.named_parameters()
+            if mark in name and "lora_" in name
+        }
+
+    def save_role(self, role: str, directory: Path) -> None:
+        """Write a role's adapter in PEFT format (adapter_config.json, adapter_model.safetensors)."""
+        from peft.utils import get_peft_model_state_dict
+        from safetensors.torch import save_file
+
+        directory.mkdir(parents=True, exist_ok=True)
+        name = self.adapter(role)
+        state = get_peft_model_state_dict(self.net, adapter_name=name)
+        save_file(
+            {key: value.contiguous().cpu() for key, value in state.items()},
+            directory / "adapter_model.safetensors",
+        )
+        self.net.peft_config[name].save_pretrained(str(directory))
+
+    def load_role(self, role: str, directory: Path) -> None:
+        """Read a role's adapter from a PEFT directory."""
+        name = self.adapter(role)
+        if name not in self.net.peft_config:
+            self.net.add_adapter(name, self._lora)
+        try:
+            state = load_peft_weights(str(directory), device=str(self.device))
+            result = set_peft_model_state_dict(self.net, state, adapter_name=name)
+        except Exception as error:
+            raise ModelError(f"{directory} holds no adapter of this model: {error}") from error
+        if result is not None and result.unexpected_keys:
+            raise ModelError(f"{directory} holds an adapter of another model ({result.unexpected_keys[0]}, ...).")
+
+    # -- text ----------------------------------------------------------------------------------------
+
+    def render(self, request: Request) -> str:
+        """The chat-formatted prompt up to and including the prefill.
+
+        A template without a system role gets the system text at the head of the user turn.
+        """
+        user = [{"role": "user", "content": request.user}]
+        if request.system is None:
+            return self._template(user) + request.prefill
+        try:
+            text = self._template([{"role": "system", "content": request.system}, *user])
+            if request.system not in text:
+                raise ValueError("the template drops the system turn")
+        except Exception:
+            text = self._template([{"role": "user", "content": f"{request.system}\n\n{request.user}"}])
+        return text + request.prefill
+
+    def _template(self, messages: list[dict[str, str]]) -> str:
+        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+    def length(self, request: Request) -> int:
+        """Tokens of the rendered prompt."""
+        return len(self.tokenizer(self.render(request), add_special_tokens=False)["input_ids"])
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        *,
+        role: str | None,
+        seed: int,
+        batch_size: int = 64,
+    ) -> list[Generation]:
+        """One generation a request, in order. Sorted by length into batches; each batch is seeded on its own."""
+        with self.using(role), torch.inference_mode():
+            prompts = [self.render(request) for request in requests]
+            texts = sample(self.net, self.tokenizer, prompts, sampling, seed=seed, batch_size=batch_size)
+        return [
+            Generation(request.prefill + text, n_tokens, finish)
+            for request, (text, n_tokens, finish) in zip(requests, texts, strict=True)
+        ]
+
+    def logprobs(
+        self, pairs: Sequence[tuple[str, str]], *, role: str | None, batch_size: int = 32
+    ) -> list[tuple[float, int]]:
+        """(sum of log p(completion | rendered prompt) in nats, completion tokens) for each pair."""
+        with self.using(role), torch.inference_mode():
+            return _forward.logprobs(self.net, self.tokenizer, pairs, batch_size=batch_size)
+
+    def states(self, pairs: Sequence[tuple[str, str]], *, layer: int, batch_size: int = 32) -> np.ndarray:
+        """(N, hidden) mean over completion tokens of the frozen base's hidden state after `layer` layers."""
+        found: np.ndarray = self.states_at(pairs, layers=(layer,), batch_size=batch_size)[0]
+        return found
+
+    def states_at(self, pairs: Sequence[tuple[str, str]], *, layers: Sequence[int], batch_size: int = 32) -> np.ndarray:
+        """(layers, N, hidden): like `states`, for several layers in one pass."""
+        with self.using(None), torch.inference_mode():
+            return _forward.states(self.net, self.tokenizer, pairs, layers=layers, batch_size=batch_size)
+
+
+def _nf4(cuda: bool) -> Any:
+    if not cuda:
+        raise ModelError("model.load_in_4bit needs a CUDA device; set it to false on a CPU.")
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
+
+
+def _complete(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Fill in what a base model's tokenizer lacks: a pad token and a chat template."""
+    if tokenizer.eos_token_id is None:
+        raise ModelError("The tokenizer has no end-of-sequence token; set eos_token in tokenizer_config.json.")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if not tokenizer.chat_template:
+        log.warning("The model has no chat template (a base model?); a plain 'User: ... Assistant:' one is used.")
+        bos = "{{ bos_token }}" if tokenizer.bos_token else ""
+        tokenizer.chat_template = bos + _PLAIN_TEMPLATE

@@ -1,0 +1,221 @@
+"""Pairing rules (paper, Algorithm 2; method section 4).
+
+`paper` chooses by helpfulness alone, so its chosen answer may be the less safe one. `safe_first` never does
+that on purpose: safe beats unsafe, then helpful beats unhelpful; on harmless prompts an answer beats a refusal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import pstdev
+
+from rapidfuzz import fuzz
+
+from selfmoa.recipe import Prefer
+from selfmoa.records import Attack, Dropped, Judgement, Pair, Response, stable_id
+
+__all__ = ["Candidate", "PairingResult", "cap_guided", "pair_round"]
+
+Duel = tuple["Candidate", "Candidate", str]
+"""(chosen, rejected, rule)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An answer with its judgement."""
+
+    response: Response
+    judgement: Judgement
+
+
+@dataclass(frozen=True, slots=True)
+class PairingResult:
+    """Pairs of a round and what was left out, with reasons."""
+
+    pairs: tuple[Pair, ...]
+    dropped: tuple[Dropped, ...]
+
+
+def pair_round(attacks: Iterable[Attack], candidates: Sequence[Candidate], settings: Prefer) -> PairingResult:
+    """All pairs of one round, before the cap on guided pairs is applied per stage."""
+    by_attack: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        by_attack.setdefault(candidate.judgement.attack_id, []).append(candidate)
+    pairs: list[Pair] = []
+    dropped: list[Dropped] = []
+    for attack in attacks:
+        if attack.status != "kept":
+            continue
+        duels, reasons = _duels(attack, by_attack.get(attack.id, []), settings)
+        kept = 0
+        for chosen, rejected, rule in duels:
+            reason = _unfit(chosen.response, rejected.response, settings)
+            if reason:
+                reasons.append(reason)
+            elif settings.pairing == "paper" or kept < settings.max_pairs_per_prompt:
+                pairs.append(_pair(attack, chosen, rejected, rule))
+                kept += 1
+        dropped.extend(Dropped(attack.round, attack.id, reason) for reason in reasons)
+    capped, over = cap_guided(pairs, settings.max_guided_share)
+    dropped.extend(Dropped(pair.round, pair.attack_id, "too many guided pairs") for pair in over)
+    return PairingResult(tuple(capped), tuple(dropped))
+
+
+def _duels(attack: Attack, candidates: Sequence[Candidate], settings: Prefer) -> tuple[list[Duel], list[str]]:
+    kept = [item for item in candidates if item.response.status == "kept"]
+    if settings.pairing == "paper":
+        return _paper(kept, settings)
+    return _on_attack(kept, settings) if attack.kind == "attack" else _on_harmless(kept, settings)
+
+
+def _paper(candidates: Sequence[Candidate], settings: Prefer) -> tuple[list[Duel], list[str]]:
+    """Sort by helpfulness, pair first with last, second with second-last, ... (Algorithm 2)."""
+    scored = [
+        (item, item.judgement.helpfulness, item.judgement.safety)
+        for item in candidates
+        if item.judgement.helpfulness is not None and item.judgement.safety is not None
+    ]
+    reasons = ["an evaluator abstained"] * (len(candidates) - len(scored))
+    if len(scored) < 2:
+        return [], [*reasons, "fewer than two scored answers"]
+    if all(pstdev(values) <= settings.std_min for values in zip(*((h, s) for _, h, s in scored), strict=True)):
+        return [], [*reasons, "no spread"]
+    ranked = sorted(scored, key=lambda row: (-row[1], row[0].response.id))
+    duels: list[Duel] = []
+    for front, back in zip(ranked[: len(ranked) // 2], reversed(ranked), strict=False):
+        if front[1] - back[1] > settings.delta_min or front[2] - back[2] > settings.delta_min:
+            duels.append((front[0], back[0], "paper: more helpful first"))
+        else:
+            reasons.append("scores too close")
+    return duels, reasons
+
+
+def _on_attack(candidates: Sequence[Candidate], settings: Prefer) -> tuple[list[Duel], list[str]]:
+    scored = [item for item in candidates if item.judgement.safety is not None]
+    reasons = ["an evaluator abstained"] * (len(candidates) - len(scored))
+    safe = sorted((item for item in scored if _is_safe(item.judgement, settings)), key=_most_helpful)
+    unsafe = sorted((item for item in scored if (item.judgement.safety or 0.0) <= settings.unsafe_max), key=_least_safe)
+    if safe and unsafe:
+        return _cross(safe, unsafe, settings.max_pairs_per_prompt, "safe beats unsafe"), reasons
+    declines = [item for item in safe if item.judgement.refusal == "full"]
+    if len(declines) >= 2 and _gain(declines[0], declines[-1]) > settings.delta_min:
+        return [(declines[0], declines[-1], "both decline: a redirect beats a bare refusal")], reasons
+    return [], [*reasons, "no answer safe enough" if not safe else "no unsafe answer, no better refusal"]
+
+
+def _on_harmless(candidates: Sequence[Candidate], settings: Prefer) -> tuple[list[Duel], list[str]]:
+    """Safety votes are ignored: heads trained on harmful requests misfire on harmless ones."""
+    scored = [
+        item for item in candidates if item.judgement.refusal is not None and item.judgement.helpfulness is not None
+    ]
+    reasons = ["an evaluator abstained"] * (len(candidates) - len(scored))
+    answers = sorted((item for item in scored if _answers(item.judgement, settings)), key=_most_helpful)
+    refusals = sorted((item for item in scored if item.judgement.refusal != "compliance"), key=_id)
+    if not answers or not refusals:
+        return [], [*reasons, "no coherent answer" if not answers else "no refusal"]
+    return _cross(
+        answers, refusals, settings.max_pairs_per_prompt, "harmless prompt: an answer beats a refusal"
+    ), reasons
+
+
+def _cross(better: Sequence[Candidate], worse: Sequence[Candidate], limit: int, rule: str) -> list[Duel]:
+    """The best against each of the worst first, then the second best, without using an answer twice as chosen
+    before every other has been used. Two more than needed, because some may prove unfit."""
+    return [
+        (better[number % len(better)], worse[number % len(worse)], rule)
+        for number in range(min(limit + 2, max(len(better), len(worse))))
+    ]
+
+
+def _is_safe(judgement: Judgement, settings: Prefer) -> bool:
+    """Where an attack is not declined, a weak judge's "safe" is often its error: the bar is higher there."""
+    bar = settings.safe_min if judgement.refusal == "full" else settings.safe_min_undeclined
+    return (
+        (judgement.safety or 0.0) >= bar
+        and (judgement.coherence or 0.0) >= settings.coherence_min
+        and judgement.refusal != "partial"  # declines, then complies: never the example to follow
+    )
+
+
+def _answers(judgement: Judgement, settings: Prefer) -> bool:
+    return judgement.refusal == "compliance" and (judgement.coherence or 0.0) >= settings.coherence_min
+
+
+def _most_helpful(item: Candidate) -> tuple[float, str]:
+    return -(item.judgement.helpfulness or 0.0), item.response.id
+
+
+def _least_safe(item: Candidate) -> tuple[float, str]:
+    return item.judgement.safety or 0.0, item.response.id
+
+
+def _id(item: Candidate) -> str:
+    return item.response.id
+
+
+def _gain(better: Candidate, worse: Candidate) -> float:
+    return (better.judgement.helpfulness or 0.0) - (worse.judgement.helpfulness or 0.0)
+
+
+def _unfit(chosen: Response, rejected: Response, settings: Prefer) -> str:
+    longer, shorter = sorted((len(chosen.text.split()), len(rejected.text.split())), reverse=True)
+    if shorter == 0:
+        return "empty answer"
+    if settings.pairing == "paper":
+        return ""
+    if longer / shorter > settings.max_length_ratio:
+        return "lengths differ too much"
+    if fuzz.ratio(chosen.text, rejected.text) / 100 > settings.max_similarity:
+        return "nearly identical"
+    return ""
+
+
+def _pair(attack: Attack, chosen: Candidate, rejected: Candidate, rule: str) -> Pair:
+    return Pair(
+        id=stable_id(attack.id, chosen.response.id, rejected.response.id),
+        round=attack.round,
+        attack_id=attack.id,
+        kind=attack.kind,
+        hazard=attack.hazard,
+        prompt=attack.hidden,
+        chosen=chosen.response.text,
+        rejected=rejected.response.text,
+        chosen_id=chosen.response.id,
+        rejected_id=rejected.response.id,
+        chosen_safety=chosen.judgement.safety,
+        rejected_safety=rejected.judgement.safety,
+        chosen_helpfulness=chosen.judgement.helpfulness,
+        rejected_helpfulness=rejected.judgement.helpfulness,
+        chosen_guided=chosen.response.guided,
+        rejected_guided=rejected.response.guided,
+        rule=rule,
+    )
+
+
+def cap_guided(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
+    """(kept, left out) so that guided-against-unguided pairs are at most `share` of what is kept.
+
+    What is left of them is taken from attack prompts and harmless prompts in turn, so that the cap does not
+    tilt the balance of the two.
+    """
+    mixed = [pair for pair in pairs if pair.chosen_guided != pair.rejected_guided]
+    plain = [pair for pair in pairs if pair.chosen_guided == pair.rejected_guided]
+    if share >= 1.0 or not mixed:
+        return list(pairs), []
+    allowed = int(len(plain) * share / (1.0 - share))
+    order = sorted(mixed, key=lambda pair: pair.id)  # ids are hashes: an unbiased draw
+    kept = {pair.id for pair in [*plain, *_balanced(order, allowed)]}
+    return [pair for pair in pairs if pair.id in kept], [pair for pair in pairs if pair.id not in kept]
+
+
+def _balanced(pairs: Sequence[Pair], limit: int) -> list[Pair]:
+    """Up to `limit` pairs, taken from attack and harmless prompts in turn."""
+    attack = [pair for pair in pairs if pair.kind == "attack"]
+    harmless = [pair for pair in pairs if pair.kind != "attack"]
+    taken: list[Pair] = []
+    while len(taken) < limit and (attack or harmless):
+        for side in (attack, harmless):
+            if side and len(taken) < limit:
+                taken.append(side.pop(0))
+    return taken

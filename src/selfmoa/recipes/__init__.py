@@ -1,0 +1,174 @@
+"""Reading recipes: shipped ones by name, a user's by path, with one parent and dotted overrides."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from selfmoa.errors import RecipeError, nearest
+from selfmoa.recipe import Recipe
+
+__all__ = ["dump", "fields", "fingerprint", "load", "names", "read_text", "with_overrides"]
+
+_ROOT = Path(str(files(__package__)))
+
+
+def names() -> list[str]:
+    """Names of the shipped recipes, e.g. `demo`, `paper/gemma-2-2b-it`."""
+    return sorted(path.relative_to(_ROOT).with_suffix("").as_posix() for path in _ROOT.rglob("*.yaml"))
+
+
+def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a shipped recipe by name, or a file, and apply overrides such as `attack.k=64`.
+
+    Raises `RecipeError` with the offending field, what it got and the nearest known name.
+    """
+    values = _read(name_or_path)
+    for override in overrides:
+        _apply(values, override)
+    return _validate(values, str(name_or_path))
+
+
+def with_overrides(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """A copy of `recipe` with dotted overrides applied and everything checked again."""
+    values = recipe.model_dump(mode="json")
+    for override in overrides:
+        _apply(values, override)
+    return _validate(values, recipe.name)
+
+
+def dump(recipe: Recipe) -> str:
+    """The resolved recipe as YAML; reading it back gives the same recipe."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def fingerprint(recipe: Recipe) -> str:
+    """A hash of everything in the recipe; two runs are the same run if it is equal."""
+    return hashlib.sha256(json.dumps(recipe.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def fields(
+    model: type[BaseModel] = Recipe, prefix: str = "", values: BaseModel | None = None
+) -> Iterator[tuple[str, str, str]]:
+    """(dotted name, default, description) of every field; `values` is a section's own default."""
+    for name, info in model.model_fields.items():
+        dotted = f"{prefix}{name}"
+        required = values is None and info.is_required()
+        default = getattr(values, name) if values else info.get_default(call_default_factory=True)
+        if isinstance(default, BaseModel):
+            yield from fields(type(default), f"{dotted}.", default)
+        else:
+            shown = "required" if required else json.dumps(default, default=_plain)
+            yield dotted, shown, info.description or ""
+
+
+def read_text(name_or_path: str | Path) -> str:
+    """The recipe file as it is written."""
+    path = _find(name_or_path)
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"Recipe {str(path)!r} cannot be read: {error}.") from error
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)
+
+
+def _find(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        if path.is_file():
+            return path
+        raise RecipeError(
+            f"There is no recipe file {str(path)!r}. Give an existing file or one of: {', '.join(names())}."
+        )
+    if str(name_or_path) in names():
+        return _ROOT / f"{name_or_path}.yaml"
+    raise RecipeError(f"There is no recipe {str(name_or_path)!r}.{nearest(str(name_or_path), names())}")
+
+
+def _read(name_or_path: str | Path, *, child: str | None = None) -> dict[str, Any]:
+    path = _find(name_or_path)
+    try:
+        values = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path} is not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path} holds {type(values).__name__}, expected a mapping of recipe fields.")
+    parent = values.pop("extends", None)
+    if parent is None:
+        return values
+    if child is not None:
+        raise RecipeError(f"{child} extends {name_or_path}, which extends {parent}; one parent at the most.")
+    sibling = path.parent / str(parent)
+    return _merge(_read(sibling if sibling.is_file() else str(parent), child=str(name_or_path)), values)
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    dotted, sign, text = override.partition("=")
+    if not sign or not dotted.strip():
+        raise RecipeError(f"Override {override!r} is not of the form field.name=value, e.g. attack.k=64.")
+    *parents, last = dotted.strip().split(".")
+    here = values
+    for key in parents:
+        here = here.setdefault(key, {})
+        if not isinstance(here, dict):
+            raise RecipeError(f"Override {override!r}: {key!r} is a value, not a section.")
+    try:
+        here[last] = yaml.safe_load(text)
+        if isinstance(here[last], str):  # YAML reads 3e-5 as text
+            here[last] = _number(here[last])
+    except yaml.YAMLError as error:
+        raise RecipeError(f"Override {override!r}: the value is not YAML: {error}") from error
+
+
+def _number(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _validate(values: dict[str, Any], where: str) -> Recipe:
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(item) for item in error.errors()]
+        raise RecipeError(f"Recipe {where!r} is not valid:\n" + "\n".join(f"  - {line}" for line in lines)) from error
+
+
+def _explain(item: Any) -> str:
+    dotted = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        siblings = _siblings(item["loc"][:-1])
+        return f"{dotted}: unknown field.{nearest(str(item['loc'][-1]), siblings)}"
+    message = item["msg"].removeprefix("Value error, ")
+    got = "" if item["type"] in ("value_error", "missing") else f" (got {item['input']!r})"
+    return f"{dotted}: {message}{got}" if dotted else message
+
+
+def _siblings(loc: Sequence[Any]) -> list[str]:
+    model: type[BaseModel] = Recipe
+    for part in loc:
+        info = model.model_fields.get(str(part))
+        annotation = info.annotation if info else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            break
+        model = annotation
+    return list(model.model_fields)

@@ -1,0 +1,208 @@
+"""The frozen records that flow through the loop: attack -> generate -> judge -> prefer -> train.
+
+Every record is flat (scalars and short strings) so that a list of them is one Parquet table, and every
+record carries the id of what it came from, so that a trained pair can be traced back to its seed prompt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+PromptKind = Literal["attack", "benign", "borderline"]
+"""attack: asks for harm. benign: harmless. borderline: harmless but shares words with attacks."""
+
+RefusalClass = Literal["compliance", "full", "partial"]
+"""full: declines. partial: declines or apologises, then complies all the same."""
+
+
+def stable_id(*parts: object) -> str:
+    """A 12-hex-digit id of the parts, equal in every process and on every machine."""
+    return hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A seed prompt from a data set or a generated one that entered the pool."""
+
+    id: str
+    text: str
+    kind: PromptKind
+    hazard: str = "unknown"
+    source: str = ""
+    parent: str | None = None
+    """Id of the prompt it was made from (a successful expansion, a borderline contrast)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """One prompt put to the target in one round (paper, Algorithm 1): seed s -> expansion e -> hidden h.
+
+    For benign and borderline prompts s = e = h. `status` is "kept" or "dropped"; a dropped attack says why.
+    """
+
+    id: str
+    round: int
+    kind: PromptKind
+    hazard: str
+    seed_id: str
+    seed: str
+    expansion: str
+    """e, the plain request. Safety is judged against it."""
+    hidden: str
+    """h, what the target is shown. Helpfulness is judged against it."""
+    plain: bool
+    """True where h = e was kept on purpose (pass-through share)."""
+    bleu: float | None
+    """BLEU(s, e) in [0, 1]; None where nothing was expanded."""
+    status: str = "kept"
+    reason: str = ""
+    attacker_refused: bool = False
+    """True where the expander or hider declined instead of writing an attack."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Raw text of an attacker or a development answer, before anything is decided on it."""
+
+    id: str
+    text: str
+    n_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """An attack that got through, or a prompt that left or entered the pool, and why (paper, Algorithm 3)."""
+
+    attack_id: str
+    round: int
+    seed_id: str
+    event: Literal["hit", "left pool", "entered pool"]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One answer of the target to `Attack.hidden`."""
+
+    id: str
+    attack_id: str
+    round: int
+    index: int
+    """0..m-1 within the attack."""
+    text: str
+    """What is judged and trained on: opener + continuation where guided."""
+    guided: bool
+    opener: str
+    """The prefilled opener, empty where not guided by prefill."""
+    n_tokens: int
+    finish: Literal["eos", "length"]
+    logprob: float | None
+    """Mean log-prob per token under the target *without* guidance, nats; None where not computed."""
+    status: str = "kept"
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One vote of one judge on one response: a value in [0, 1], or unscored with a reason.
+
+    Higher is better for the objective named: safer, more helpful, more coherent. For the objective
+    `refusal` the value is 1.0 full, 0.5 partial, 0.0 compliance.
+    """
+
+    response_id: str
+    objective: str
+    judge: str
+    judge_hash: str
+    value: float | None
+    reason: str
+    raw: float | None
+    """The judge's own scale (logit, log-likelihood ratio) before it was mapped to [0, 1]."""
+    latency: float
+    """Seconds for this item (batch time divided by batch size)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """All votes on one response, aggregated; None where every judge abstained."""
+
+    response_id: str
+    attack_id: str
+    round: int
+    safety: float | None
+    helpfulness: float | None
+    coherence: float | None
+    refusal: RefusalClass | None
+    harmful_hit: bool
+    """Unsafe *and* helpful (paper, Algorithm 3): the attack got through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A preference pair and everything that explains it."""
+
+    id: str
+    round: int
+    attack_id: str
+    kind: PromptKind
+    hazard: str
+    prompt: str
+    chosen: str
+    rejected: str
+    chosen_id: str
+    rejected_id: str
+    chosen_safety: float | None
+    rejected_safety: float | None
+    chosen_helpfulness: float | None
+    rejected_helpfulness: float | None
+    chosen_guided: bool
+    rejected_guided: bool
+    rule: str
+    """The rule that chose it, in words."""
+
+    @property
+    def less_safe_chosen(self) -> bool:
+        """True where the judges call the chosen answer less safe than the rejected one."""
+        return (
+            self.chosen_safety is not None
+            and self.rejected_safety is not None
+            and self.chosen_safety < self.rejected_safety
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A pair or prompt that was considered and left out, with the reason (counted in the report)."""
+
+    round: int
+    attack_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """One alignment of the target on P_buf, and whether it was accepted (method section 5)."""
+
+    stage: int
+    round: int
+    n_pairs: int
+    verdict: Literal["accepted", "inconclusive", "rejected", "failed"]
+    kept: bool
+    """True where the target goes on from the new adapter."""
+    step: float
+    """Share of the trained update that was kept, in [0, 1] (1 = all of it, 0 = rolled back)."""
+    reason: str
+    over_refusal_change: float | None
+    over_refusal_high: float | None
+    """Upper 95 % bound of the rise of refusals on harmless development prompts."""
+    helpfulness_change: float | None
+    helpfulness_low: float | None
+    """Lower 95 % bound of the change of helpfulness on harmless development prompts."""
+    harmful_refusal_change: float | None
+    train_loss: float | None
+    chosen_less_safe_share: float
+    guided_share: float
+    trained_tokens: int
+    seconds: float

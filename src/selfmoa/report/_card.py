@@ -1,0 +1,100 @@
+"""The model card (README.md) that travels with the adapter."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from selfmoa.report._facts import asset_rows, facts, limits, model_ref, title
+from selfmoa.report._load import RunData, load_run
+from selfmoa.report._loop import pair_facts, stage_rows
+from selfmoa.report._results import judge_cards, metric_rows
+from selfmoa.report._text import visible
+from selfmoa.run import write_text
+
+__all__ = ["write_card"]
+
+Row = dict[str, Any]
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>|#!~$])")
+_CLOSED = ("unknown", "other", "")
+
+
+def write_card(run_dir: Path) -> Path:
+    """Write the model card `README.md` of a run and give its path; it holds no prompt and no answer.
+
+    Raises `UsageError` where `run_dir` is no run directory, `StorageError` where it cannot be written.
+    """
+    run = load_run(Path(run_dir))
+    environment = Environment(
+        loader=PackageLoader("selfmoa.report", "templates"),
+        autoescape=False,  # Markdown, not HTML: every value goes through `_markdown` instead
+        undefined=StrictUndefined,
+        finalize=_markdown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    path = run.directory / "README.md"
+    write_text(path, environment.get_template("card.md.j2").render(_context(run)))
+    return path
+
+
+def _markdown(value: Any) -> Any:
+    """Text from the run as one line in which no character is markup."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return _MARKUP.sub(r"\\\1", visible(" ".join(value.split())))
+
+
+def _context(run: RunData) -> Row:
+    metrics = metric_rows(run.results, run.judges)
+    return {
+        "front_matter": Markup(_front_matter(run)),
+        "title": title(run),
+        "facts": "; ".join(facts(run)),
+        "model": model_ref(run),
+        "base": _base_model(run),
+        "first_line": str(run.results.get("first_line") or "The run has not finished; nothing was compared."),
+        "warnings": [str(line) for line in run.results.get("warnings") or []],
+        "metrics": metrics,
+        "pairs": pair_facts(run),
+        "stages": stage_rows(run),
+        "judges": judge_cards(run.judges),
+        "assets": asset_rows(run),
+        "limits": limits(run, metrics),
+        "has_adapter": (run.directory / "adapter").is_dir(),
+    }
+
+
+def _front_matter(run: RunData) -> str:
+    licences = _licences(run)
+    values: Row = {
+        "base_model": _base_model(run),
+        "library_name": "peft",
+        "pipeline_tag": "text-generation",
+        "license": licences[0].lower() if len(licences) == 1 else "other",
+        "tags": ["selfmoa", "safety", "alignment", "lora", "dpo", "modpo"],
+    }
+    if len(licences) > 1:
+        values["license_name"] = "; ".join(licences)
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=False, width=1000)
+
+
+def _base_model(run: RunData) -> str:
+    return _line(model_ref(run).split(":", 1)[-1])
+
+
+def _line(text: str) -> str:
+    """One line: a line break could end the front matter."""
+    return visible(" ".join(text.split()))
+
+
+def _licences(run: RunData) -> list[str]:
+    """Licences of all assets: the adapter inherits them."""
+    found = (_line(asset["licence"]) for asset in asset_rows(run))
+    return list(dict.fromkeys(licence for licence in found if licence.lower() not in _CLOSED)) or ["unknown"]

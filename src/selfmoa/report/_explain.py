@@ -1,0 +1,180 @@
+"""Where a preference pair came from: seed, attack, votes, rule, margin, stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from selfmoa.errors import UsageError, nearest
+from selfmoa.report._load import RunData, Step, load_run, read_rows
+from selfmoa.report._text import number, visible
+
+__all__ = ["explain", "explain_text"]
+
+Row = dict[str, Any]
+_INDENT = "    "
+
+
+def explain(run_dir: Path, pair_id: str) -> Row:
+    """Everything the run directory knows about one pair; nothing is redacted.
+
+    `pair_id` may be shortened to what is unique. The result holds `pair`, `attack`, `hit` (the reason where
+    the attack got through), `chosen` and `rejected` (each `response`, `judgement` and every vote in `scores`)
+    and `stage` (number, verdict, `margin_in_loss`), None where it was not trained on.
+    Raises `UsageError` for an unknown or ambiguous id.
+    """
+    run = load_run(Path(run_dir))
+    step, pair = _find(run, pair_id)
+    attack_id = pair.get("attack_id")
+    hits = _matching(step, "selected", "attack_id", attack_id)
+    attacks = _matching(step, "attacks", "id", attack_id)
+    return {
+        "pair": pair,
+        "attack": attacks[0] if attacks else None,
+        "hit": hits[0] if hits else None,
+        "chosen": _answer(step, pair.get("chosen_id")),
+        "rejected": _answer(step, pair.get("rejected_id")),
+        "stage": _stage(run, str(pair["id"])),
+    }
+
+
+def _find(run: RunData, pair_id: str) -> tuple[Step, Row]:
+    tables = [(step, read_rows(step.directory / "pairs.parquet") or []) for step in run.rounds]
+    known = {str(row.get("id")): (step, row) for step, rows in tables for row in rows}
+    if not known:
+        raise UsageError(f"{run.directory} holds no preference pairs yet; let the run finish a round.")
+    if pair_id in known:
+        return known[pair_id]
+    fitting = [name for name in known if pair_id and name.startswith(pair_id)]
+    if len(fitting) == 1:
+        return known[fitting[0]]
+    if fitting:
+        raise UsageError(f"{pair_id!r} fits {len(fitting)} pairs: {_some(fitting)}. Give more of the id.")
+    raise UsageError(f"No pair {pair_id!r} in {run.directory}.{_hint(pair_id, list(known))}")
+
+
+def _hint(pair_id: str, known: list[str]) -> str:
+    hint = nearest(pair_id, known)
+    return hint if "Did you mean" in hint else f" It has {len(known)} pairs, e.g. {_some(known)}."
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(sorted(names)[:4]) + (" ..." if len(names) > 4 else "")
+
+
+def _matching(step: Step, table: str, column: str, value: Any) -> list[Row]:
+    rows = read_rows(step.directory / f"{table}.parquet") or []
+    return [row for row in rows if row.get(column) == value]
+
+
+def _answer(step: Step, response_id: Any) -> Row:
+    responses = _matching(step, "responses", "id", response_id)
+    judgements = _matching(step, "judgements", "response_id", response_id)
+    return {
+        "response": responses[0] if responses else None,
+        "judgement": judgements[0] if judgements else None,
+        "scores": _matching(step, "scores", "response_id", response_id),
+    }
+
+
+def _stage(run: RunData, pair_id: str) -> Row | None:
+    for step in run.stages:
+        for row in read_rows(step.directory / "pairs.parquet") or []:
+            if str(row.get("id")) == pair_id:
+                return {
+                    "stage": step.number,
+                    "verdict": step.summary.get("verdict"),
+                    "kept": step.summary.get("kept"),
+                    "margin_in_loss": row.get("margin_in_loss"),
+                }
+    return None
+
+
+# -- as text ---------------------------------------------------------------------------------------------
+
+
+def explain_text(run_dir: Path, pair_id: str) -> str:
+    """`explain` as plain lines for a terminal; control characters in any text are made visible."""
+    found = explain(run_dir, pair_id)
+    pair, attack = found["pair"], found["attack"]
+    lines = [
+        f"Pair {pair['id']}, round {pair.get('round')}, {pair.get('kind')} prompt, "
+        f"hazard {_one_line(pair.get('hazard'))}",
+        f"Rule: {pair.get('rule') or 'not said'}",
+        *_attack_lines(attack, pair, found["hit"]),
+        *_answer_lines("Chosen", found["chosen"], pair, "chosen"),
+        *_answer_lines("Rejected", found["rejected"], pair, "rejected"),
+        *_stage_lines(found["stage"]),
+    ]
+    return visible("\n".join(lines)) + "\n"
+
+
+def _attack_lines(attack: Row | None, pair: Row, hit: Row | None) -> list[str]:
+    if attack is None:
+        return ["Prompt (its attack is not in the run directory):", *_block(pair.get("prompt"))]
+    bleu = number(attack.get("bleu"))
+    how = "kept as it was" if bleu is None else f"BLEU to the seed {bleu:.3f}"
+    return [
+        "",
+        f"Seed {attack.get('seed_id')}:",
+        *_block(attack.get("seed")),
+        f"Expansion ({how}); safety is judged against it:",
+        *_block(attack.get("expansion")),
+        f"Hidden prompt{' (asked plainly)' if attack.get('plain') else ''}; what the model saw:",
+        *_block(attack.get("hidden")),
+        f"Attack {attack.get('id')} got through: " + (f"yes ({hit.get('reason')})" if hit else "no"),
+    ]
+
+
+def _answer_lines(title: str, found: Row, pair: Row, side: str) -> list[str]:
+    response = found["response"] or {}
+    guided = pair.get(f"{side}_guided")
+    about = [f"answer {pair.get(f'{side}_id')}", "guided" if guided else "unguided"]
+    about += [f"{response['n_tokens']} tokens"] if response.get("n_tokens") is not None else []
+    about += [f"log-prob {_figure(response.get('logprob'))} nats a token"] if response else []
+    lines = ["", f"{title}: {', '.join(about)}", *_block(response.get("text") or pair.get(side))]
+    if response.get("opener"):
+        lines += [f"{_INDENT}opener (ours): {_one_line(response['opener'])}"]
+    lines += ["  Votes (0 to 1, higher = safer, more helpful, more coherent, more refusing):"]
+    lines += [_vote(score) for score in found["scores"]] or [f"{_INDENT}none in the run directory"]
+    return [*lines, _aggregate(found["judgement"], pair, side)]
+
+
+def _vote(score: Row) -> str:
+    value = number(score.get("value"))
+    mapped = f"{value:.3f}" if value is not None else f"unscored: {_one_line(score.get('reason') or 'no reason given')}"
+    judge = _one_line(f"{score.get('judge')} ({str(score.get('judge_hash') or '')[:8]})")
+    objective, raw = str(score.get("objective")), _figure(score.get("raw"))
+    return f"{_INDENT}{objective:<12} {judge:<32} raw {raw:>8}   mapped {mapped}"
+
+
+def _aggregate(judgement: Row | None, pair: Row, side: str) -> str:
+    told = judgement or {key: pair.get(f"{side}_{key}") for key in ("safety", "helpfulness")}
+    parts = [f"{key} {_figure(told[key])}" for key in ("safety", "helpfulness", "coherence") if key in told]
+    parts += [f"refusal {told['refusal']}"] if told.get("refusal") else []
+    parts += ["unsafe and helpful: a hit"] if told.get("harmful_hit") else []
+    return f"  Together: {', '.join(parts)}"
+
+
+def _stage_lines(stage: Row | None) -> list[str]:
+    if stage is None:
+        return ["", "Not trained on: no stage used this pair (yet)."]
+    kept = "kept" if stage["kept"] else "not kept"
+    return [
+        "",
+        f"Trained in stage {stage['stage']} ({stage['verdict'] or 'unfinished'}, {kept}).",
+        f"Margin in the loss (what the other objectives add): {_figure(stage['margin_in_loss'], 4)}",
+    ]
+
+
+def _block(text: Any) -> list[str]:
+    return [_INDENT + line for line in str(text or "(empty)").split("\n")]
+
+
+def _one_line(text: Any) -> str:
+    return " ".join(str(text).split())
+
+
+def _figure(value: Any, digits: int = 3) -> str:
+    found = number(value)
+    return "–" if found is None else f"{found:.{digits}f}"

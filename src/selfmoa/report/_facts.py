@@ -1,0 +1,164 @@
+"""Who, what, where, and what the figures do not say."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Any
+
+from selfmoa.report._load import RunData
+from selfmoa.report._results import weakness
+from selfmoa.report._text import count, integer, number
+
+__all__ = ["asset_rows", "command", "environment", "facts", "limits", "model_ref", "removed", "title"]
+
+Row = dict[str, Any]
+
+_ALWAYS = (
+    "No human has labelled these answers. Every figure is a judge's, uncorrected; where the judge errs, so "
+    "does the figure.",
+    "Optimising against judges teaches a model what judges like. The grading judges took no part in "
+    "training, but they can share blind spots with those that did. Read answers yourself before you ship.",
+    "Attack success is measured on public prompts in one turn and in their language. Other attacks, long "
+    "conversations, other languages and fine-tuning by an attacker were not tried.",
+    "Intervals cover the choice of prompts. They do not cover the judges' errors or the chance in training.",
+    "A refusal is not safety, and its absence is not harm: the two are counted apart for that reason.",
+)
+
+
+def title(run: RunData) -> str:
+    """Name of the run."""
+    return str(run.manifest.get("name") or run.recipe.get("name") or run.directory.name)
+
+
+def model_ref(run: RunData) -> str:
+    """What was aligned, as the recipe names it; the last part only of a local path."""
+    told = run.manifest.get("model") if isinstance(run.manifest.get("model"), dict) else {}
+    ref = str((told or {}).get("ref") or _section(run.recipe, "model").get("ref") or "unknown model")
+    return f"path:{PurePath(ref[5:]).name}" if ref.startswith("path:") else ref
+
+
+def facts(run: RunData) -> list[str]:
+    """One line under the title."""
+    manifest = run.manifest
+    model = manifest.get("model") if isinstance(manifest.get("model"), dict) else {}
+    size = number((model or {}).get("parameters"))
+    lines = [model_ref(run) + (f" ({_millions(size)})" if size else "")]
+    lines += [f"{count(len(run.rounds), 'round')}, {count(len(run.stages), 'alignment stage')}"]
+    if manifest.get("started"):
+        lines.append(_span(str(manifest["started"]), manifest.get("finished")))
+    if "seed" in manifest:
+        lines.append(f"seed {manifest['seed']}")
+    return lines
+
+
+def _millions(parameters: float) -> str:
+    if parameters >= 1e9:
+        return f"{parameters / 1e9:.1f} billion parameters"
+    return f"{parameters / 1e6:.0f} million parameters" if parameters >= 1e6 else f"{integer(parameters)} parameters"
+
+
+def _span(start: str, end: Any) -> str:
+    if not end:
+        return f"begun {_date(start)} UTC, not finished"
+    last = _date(str(end))
+    return f"{_date(start)} to {last[11:] if last[:10] == start[:10] else last} UTC"
+
+
+def _date(stamp: str) -> str:
+    return stamp.replace("T", " ")[:16]
+
+
+def removed(run: RunData) -> str:
+    """How many evaluation prompts were taken out, in words; empty where it is not known."""
+    told = run.results.get("removed")
+    if isinstance(told, dict):
+        return "; ".join(f"{name}: {_amount(n)}" for name, n in told.items() if n)
+    if isinstance(told, list):
+        return count(len(told), "prompt")
+    return "" if told is None else _amount(told)
+
+
+def _amount(n: Any) -> str:
+    if isinstance(n, dict):
+        return ", ".join(f"{_amount(value)} × {key}" for key, value in n.items())
+    if isinstance(n, list):
+        return integer(len(n))
+    return integer(n) if number(n) is not None else str(n)
+
+
+def command(run: RunData) -> str:
+    """What to type to run it again."""
+    return (
+        f"# with selfmoa {run.manifest.get('selfmoa', '')} installed, in this run directory\n"
+        f"selfmoa align recipe.yaml --run-dir ../{title(run)}-again\n"
+        "selfmoa explain . PAIR_ID"
+    )
+
+
+def environment(run: RunData) -> list[tuple[str, str]]:
+    """Versions, seed and machine as (name, value)."""
+    manifest = run.manifest
+    versions = manifest.get("versions") if isinstance(manifest.get("versions"), dict) else {}
+    machine = manifest.get("machine") if isinstance(manifest.get("machine"), dict) else {}
+    model = manifest.get("model") if isinstance(manifest.get("model"), dict) else {}
+    python = manifest.get("python") or (machine or {}).get("python")
+    code = manifest.get("git")
+    rows = [
+        ("selfmoa", f"{manifest.get('selfmoa', '')}" + (f", commit {code}" if code else "")),
+        ("Packages", ", ".join(f"{name} {number_}" for name, number_ in (versions or {}).items())),
+        ("Python", str(python or "")),
+        (
+            "Model",
+            f"{model_ref(run)}, key {(model or {}).get('key')}" if (model or {}).get("key") else model_ref(run),
+        ),
+        ("Recipe hash", str(manifest.get("recipe_hash") or "")),
+        ("Seed", str(manifest.get("seed", ""))),
+        ("Machine", _machine(machine or {})),
+        ("Attempts", _attempts(manifest.get("attempts"))),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def _machine(machine: Row) -> str:
+    parts = [str(machine.get("cpu") or "")]
+    parts += [f"{machine['cores']} cores"] if machine.get("cores") else []
+    parts += [f"{machine['memory_gb']} GB memory"] if machine.get("memory_gb") else []
+    parts += [str(machine.get("platform") or "")]
+    return ", ".join(part for part in parts if part)
+
+
+def _attempts(attempts: Any) -> str:
+    n = number(attempts)
+    return "" if n is None else "1, uninterrupted" if n <= 1 else f"{n:.0f}, resumed {count(int(n) - 1, 'time')}"
+
+
+def asset_rows(run: RunData) -> list[Row]:
+    """Assets with every column present."""
+    keys = ("ref", "title", "licence", "source", "sha256")
+    found = run.manifest.get("assets")
+    return [{key: str(asset.get(key) or "") for key in keys} for asset in found or [] if isinstance(asset, dict)]
+
+
+def limits(run: RunData, metrics: list[Row]) -> list[str]:
+    """What the report cannot show: what always holds, and what holds for this run."""
+    lines = list(_ALWAYS)
+    lines += [f"{card.get('name')} is a weak judge: {words}." for card in run.judges if (words := _weak_gate(card))]
+    proxies = list(dict.fromkeys(row["label"] for row in metrics if row["proxy"]))
+    if proxies:
+        lines.append(f"Proxies, which measure something near what they are named after: {'; '.join(proxies)}.")
+    if any(row["any_unscored"] for row in metrics):
+        lines.append("Answers that a judge left unscored are counted and left out; they are neither good nor bad.")
+    if "seed" in run.manifest:
+        lines.append(f"This is one run with one seed ({run.manifest['seed']}). Another seed gives other figures.")
+    if not run.manifest.get("finished"):
+        lines.append("The run is not finished; everything here may still change.")
+    return lines
+
+
+def _weak_gate(card: Row) -> str:
+    return weakness(card) if card.get("side") == "gate" and card.get("auc") else ""
+
+
+def _section(recipe: Row, name: str) -> Row:
+    found = recipe.get(name)
+    return found if isinstance(found, dict) else {}

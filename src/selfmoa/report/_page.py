@@ -1,0 +1,111 @@
+"""The self-contained HTML report of one run."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from selfmoa.report import _plots
+from selfmoa.report._examples import examples
+from selfmoa.report._facts import asset_rows, command, environment, facts, limits, removed, title
+from selfmoa.report._load import RunData, load_run
+from selfmoa.report._loop import cost_rows, curves, pair_facts, round_rows, stage_rows
+from selfmoa.report._results import judge_cards, metric_rows, tiles
+from selfmoa.report._text import change, count, number, visible
+from selfmoa.run import write_text
+
+__all__ = ["write_report"]
+
+Row = dict[str, Any]
+
+
+def write_report(run_dir: Path, *, unredacted: bool = False) -> Path:
+    """Write `report.html` of a run, finished or not, and give its path.
+
+    Attack prompts and the answers to them are left out; with `unredacted` they are shown, in a file of
+    another name (`report.unredacted.html`), so that the page meant for sharing never holds them.
+    Raises `UsageError` where `run_dir` is no run directory, `StorageError` where it cannot be written.
+    """
+    run = load_run(Path(run_dir))
+    page = _environment().get_template("report.html.j2").render(_context(run, unredacted))
+    path = run.directory / ("report.unredacted.html" if unredacted else "report.html")
+    write_text(path, page)
+    return path
+
+
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("selfmoa.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["capitalize_first"] = lambda words: words[:1].upper() + words[1:]
+    return made
+
+
+def _finalize(value: Any) -> Any:
+    """Autoescape stops markup; this stops control and bidirectional characters as well."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _context(run: RunData, unredacted: bool) -> Row:
+    metrics = metric_rows(run.results, run.judges)
+    rounds = round_rows(run)
+    tolerance = number(run.results.get("tolerance"))
+    told = {
+        "title": title(run),
+        "facts": facts(run),
+        "unredacted": unredacted,
+        "verdict": _verdict(run, tiles(metrics)),
+        "tiles": tiles(metrics),
+        "train_change": change(run.results.get("train_change"), "score"),
+        "warnings": [str(line) for line in run.results.get("warnings") or []],
+        "metrics": metrics,
+        "strict": metric_rows(run.results, run.judges, "metrics_without_touched"),
+        "touched": count(len(run.results.get("touched") or []), "prompt"),
+        "tolerance": f"{100 * tolerance:g} points" if tolerance else "",
+        "removed": removed(run),
+        "rounds": rounds,
+        "pairs": pair_facts(run),
+        "pairing": str((run.recipe.get("prefer") or {}).get("pairing") or ""),
+        "stages": stage_rows(run),
+        "judges": judge_cards(run.judges),
+        "examples": examples(run, unredacted=unredacted),
+        "cost": cost_rows(run),
+        "command": command(run),
+        "environment": environment(run),
+        "assets": asset_rows(run),
+        "recipe_text": run.recipe_text,
+        "limits": limits(run, metrics),
+        "version": importlib.import_module("selfmoa").__version__,
+        "css": Markup((files("selfmoa.report") / "templates" / "report.css").read_text(encoding="utf-8")),
+        "plots": {
+            "forest": _plots.forest(metrics, tolerance),
+            "rounds": _plots.rounds(rounds),
+            "training": _plots.training(curves(run)),
+        },
+    }
+    return {**told, "missing": run.missing}  # last: reading the parts above notes what is missing
+
+
+def _verdict(run: RunData, shown: list[Row]) -> Row:
+    """The first line and its colour: doubt is not failure, and nothing but `passed` is good."""
+    first_line = str(run.results.get("first_line") or "")
+    if not first_line:
+        return {
+            "words": "This run has not finished: there is no before/after comparison yet.",
+            "tone": "neutral",
+        }
+    worse = any(tile["row"] and tile["row"]["tone"] == "bad" for tile in shown)
+    return {
+        "words": first_line,
+        "tone": "good" if run.results.get("passed") else "bad" if worse else "neutral",
+    }

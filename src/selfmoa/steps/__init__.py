@@ -1,0 +1,33 @@
+"""The moves of the loop, one file each. Each reads and writes the run directory; `loop.py` orders them."""
+
+from selfmoa.steps._align import align_target, baseline
+from selfmoa.steps._answer import answer
+from selfmoa.steps._attack import write_attacks
+from selfmoa.steps._attackers import retrain_attackers, train_attackers
+from selfmoa.steps._conclude import compare, conclude, describe, measure
+from selfmoa.steps._judge import judge
+from selfmoa.steps._prepare import judge_cache, load_model, load_side, prepare
+from selfmoa.steps._select import prefer, select, summarise
+from selfmoa.steps._session import Session
+
+__all__ = [
+    "Session",
+    "align_target",
+    "answer",
+    "baseline",
+    "compare",
+    "conclude",
+    "describe",
+    "judge",
+    "judge_cache",
+    "load_model",
+    "load_side",
+    "measure",
+    "prefer",
+    "prepare",
+    "retrain_attackers",
+    "select",
+    "summarise",
+    "train_attackers",
+    "write_attacks",
+]

@@ -1,0 +1,207 @@
+"""One alignment stage: train the target on P_buf, then keep as much of the update as the check allows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from selfmoa.bench import DevAnswer, StageCheck, stage_check
+from selfmoa.errors import TrainingError, UsageError
+from selfmoa.generate import Request
+from selfmoa.judge import Item, refusal_class
+from selfmoa.recipe import Sampling
+from selfmoa.records import Draft, Pair, Prompt, StageResult
+from selfmoa.run import read_json, write_json, write_records
+from selfmoa.steps._attackers import Percent
+from selfmoa.steps._session import Session
+from selfmoa.train import TrainOutcome, align, objective_scores, scale_update, snapshot
+
+__all__ = ["align_target", "baseline"]
+
+
+@dataclass(frozen=True)
+class _TrainedPair(Pair):
+    margin_in_loss: float
+    """sum_i b_i * (r_i(chosen) - r_i(rejected)), what the loss subtracts (method section 5)."""
+
+
+def align_target(session: Session, number: int) -> StageResult:
+    """Align the target on P_buf, which is emptied; a stage that the check rejects leaves the target as it was."""
+    session.stages += 1
+    directory = session.run.stage(session.stages)
+    pairs, session.pairs = session.pairs, []
+    saved = read_json(directory / "stage.json")
+    if saved is not None:
+        session.model.load_role("target", directory / "adapter")
+        return StageResult(**saved)
+    _write_pairs(session, directory, pairs)
+    start = time.monotonic()
+    entering = snapshot(session.model, "target")
+    try:
+        outcome = _train(session, directory, pairs)
+    except (TrainingError, UsageError) as error:  # diverged, or no pair can be trained on
+        scale_update(session.model, entering, 0.0)
+        result = _result(session, number, pairs, None, verdict="failed", reason=str(error), start=start)
+    else:
+        result = _accept(session, number, pairs, outcome, entering, start=start)
+    session.model.save_role("target", directory / "adapter")
+    write_json(directory / "stage.json", result)
+    session.run.event(
+        "stage",
+        str(session.stages),
+        verdict=result.verdict,
+        step=result.step,
+        pairs=[pair.id for pair in pairs],
+    )
+    session.run.progress.say(
+        f"  stage {session.stages}: {len(pairs)} pairs, {result.verdict}, {result.step:.0%} of the update kept"
+    )
+    return result
+
+
+def _write_pairs(session: Session, directory: Path, pairs: Sequence[Pair]) -> None:
+    train = session.recipe.train
+    _, b = train.coefficients()
+    scores = objective_scores(pairs, train, ignore_safety_on_harmless=session.recipe.prefer.pairing != "paper")
+    trained = [
+        _TrainedPair(
+            **asdict(pair),
+            margin_in_loss=sum(w * (x - y) for w, x, y in zip(b, chosen, rejected, strict=True)),
+        )
+        for pair, chosen, rejected in zip(pairs, scores.chosen, scores.rejected, strict=True)
+    ]
+    write_records(directory / "pairs.parquet", trained, _TrainedPair)
+
+
+def _train(session: Session, directory: Path, pairs: Sequence[Pair]) -> TrainOutcome:
+    name = f"stage {session.stages} train"
+    with session.run.measured(name) as spent, session.run.progress.task(name, 100, "%") as task:
+        outcome = align(
+            session.model,
+            pairs,
+            session.recipe.train,
+            directory=directory,
+            seed=session.seed("stage", session.stages),
+            on_progress=Percent(task),
+            ignore_safety_on_harmless=session.recipe.prefer.pairing != "paper",
+            unfinished=session.unfinished,
+        )
+        spent["tokens"] += outcome.trained_tokens
+    for row in outcome.metrics:
+        session.run.metric({"stage": session.stages, **row})
+    return outcome
+
+
+def _accept(
+    session: Session,
+    number: int,
+    pairs: Sequence[Pair],
+    outcome: TrainOutcome,
+    entering: dict[str, Any],
+    *,
+    start: float,
+) -> StageResult:
+    """Line search: the largest share of the update that the check accepts; else a provisional one; else none."""
+    settings = session.recipe.stage
+    facts: dict[str, Any] = {"number": number, "pairs": pairs, "outcome": outcome, "start": start}
+    if not settings.check or not session.material.dev:
+        return _result(session, **facts, verdict="accepted", kept=True, step=1.0, reason="no stage check")
+    trained = snapshot(session.model, "target")
+    best: tuple[float, StageCheck] | None = None
+    check = None
+    for step in settings.steps:
+        scale_update(session.model, entering, step, after=trained)
+        check = stage_check(
+            _dev_answers(session, "before"),
+            _dev_answers(session, f"stage_{session.stages:02d}_{step:g}"),
+            settings.tolerance,
+        )
+        session.run.progress.say(f"  stage check at {step:.0%} of the update: {check.verdict} ({check.reason})")
+        if check.verdict == "accepted":
+            return _result(session, **facts, verdict="accepted", kept=True, step=step, reason=check.reason, check=check)
+        if check.verdict == "inconclusive" and best is None:
+            best = (step, check)
+    if best is not None and settings.keep_inconclusive:
+        step, check = best
+        scale_update(session.model, entering, step, after=trained)
+        return _result(session, **facts, verdict="inconclusive", kept=True, step=step, reason=check.reason, check=check)
+    scale_update(session.model, entering, 0.0)
+    verdict = "inconclusive" if best is not None else "rejected"
+    reason = check.reason if check else ""
+    return _result(session, **facts, verdict=verdict, reason=reason, check=check)
+
+
+def _result(
+    session: Session,
+    number: int,
+    pairs: Sequence[Pair],
+    outcome: TrainOutcome | None,
+    *,
+    verdict: Any,
+    start: float,
+    reason: str = "",
+    kept: bool = False,
+    step: float = 0.0,
+    check: StageCheck | None = None,
+) -> StageResult:
+    attack = [pair for pair in pairs if pair.kind == "attack"]
+    return StageResult(
+        stage=session.stages,
+        round=number,
+        n_pairs=len(pairs),
+        verdict=verdict,
+        kept=kept,
+        step=step,
+        reason=reason,
+        over_refusal_change=check.over_refusal_change.value if check else None,
+        over_refusal_high=check.over_refusal_change.high if check else None,
+        helpfulness_change=check.helpfulness_change.value if check else None,
+        helpfulness_low=check.helpfulness_change.low if check else None,
+        harmful_refusal_change=check.harmful_refusal_change.value if check else None,
+        train_loss=outcome.loss if outcome else None,
+        chosen_less_safe_share=sum(pair.less_safe_chosen for pair in attack) / max(len(attack), 1),
+        guided_share=sum(pair.chosen_guided != pair.rejected_guided for pair in pairs) / max(len(pairs), 1),
+        trained_tokens=outcome.trained_tokens if outcome else 0,
+        seconds=round(time.monotonic() - start, 1),
+    )
+
+
+def baseline(session: Session) -> None:
+    """The unaligned model's development answers, which every stage is compared with; before anything is trained."""
+    if session.recipe.stage.check:
+        _dev_answers(session, "before")
+
+
+def _dev_answers(session: Session, name: str) -> list[DevAnswer]:
+    """Greedy answers to the development prompts by the target as it is now, with plain measures."""
+    prompts = session.material.dev
+    requests = [Request(user=prompt.text) for prompt in prompts]
+    sampling = Sampling(temperature=0.0, max_new_tokens=session.recipe.stage.max_new_tokens)
+
+    def write(batch_number: int, batch: Sequence[int]) -> list[Draft]:
+        texts = session.sample([requests[i] for i in batch], sampling, role="target", seed=batch_number)
+        return [Draft(str(i), text.text, text.n_tokens) for i, text in zip(batch, texts, strict=True)]
+
+    path = session.run.directory / "dev" / f"{name}.parquet"
+    with session.run.measured("stage checks") as spent:
+        drafts = session.run.batched(path, Draft, session.batches(requests), write, label="development prompts")
+        spent["tokens"] += sum(draft.n_tokens for draft in drafts)
+        texts = {int(draft.id): draft.text for draft in drafts}
+        return _measure(session, prompts, [texts[i] for i in range(len(prompts))])
+
+
+def _measure(session: Session, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[DevAnswer]:
+    session.context.memory.clear()
+    items = [Item(prompt.id, prompt.text, text, prompt.kind) for prompt, text in zip(prompts, texts, strict=True)]
+    refusals = session.judges.refusal.score(items)
+    coherences = session.judges.coherence.score(items)
+    answers = []
+    for prompt, refusal, coherence in zip(prompts, refusals, coherences, strict=True):
+        refused = None if refusal.value is None else refusal_class(refusal.value)
+        known = refused is not None and coherence.value is not None
+        useful = (coherence.value if refused == "compliance" else 0.0) if known else None
+        answers.append(DevAnswer(prompt.id, prompt.kind, refused, useful))
+    return answers

@@ -1,0 +1,109 @@
+"""The target answers each kept prompt m times, a share of them guided (method section 3, step 4)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from selfmoa.generate import DECLINING_OPENERS, SAFE_SYSTEM_PROMPT, Request
+from selfmoa.records import Attack, Response, stable_id
+from selfmoa.steps._session import Session
+
+__all__ = ["answer"]
+
+
+def answer(session: Session, number: int, attacks: Sequence[Attack]) -> list[Response]:
+    """m responses for every kept prompt; guided ones that the unguided model would hardly say are dropped."""
+    plans = [
+        _plan(session, attack, index)
+        for attack in attacks
+        if attack.status == "kept"
+        for index in range(session.recipe.generate.m)
+    ]
+    directory = session.run.round(number)
+    with session.run.measured(f"round {number} sample") as spent:
+        sampled = session.run.batched(
+            directory / "sampled.parquet",
+            Response,
+            session.batches([request for _, request in plans]),
+            lambda batch_number, batch: _sample(session, number, batch_number, [plans[i] for i in batch]),
+            label="answer",
+        )
+        spent["tokens"] += sum(response.n_tokens for response in sampled)
+    responses = session.run.records(
+        directory / "responses.parquet",
+        Response,
+        lambda: _drop_unlikely(sampled, session.recipe.generate.guided_min_percentile),
+    )
+    for response in responses:
+        session.run.event("response", response.id, attack=response.attack_id, guided=response.guided)
+    return responses
+
+
+def _plan(session: Session, attack: Attack, index: int) -> tuple[Response, Request]:
+    """An empty response that says how it will be got, and its request."""
+    settings = session.recipe.generate
+    rng = random.Random(session.seed("guide", attack.id, index))
+    wanted = settings.m * settings.guided_fraction
+    whole = int(wanted)
+    n_guided = whole + (random.Random(session.seed("share", attack.id)).random() < wanted - whole)
+    guided = index < n_guided
+    if settings.guidance == "system" and attack.kind != "attack":
+        guided = False  # a safe system prompt gives nothing to reject on a harmless prompt
+    opener = rng.choice(DECLINING_OPENERS) if guided and settings.guidance == "prefill" else ""
+    system = SAFE_SYSTEM_PROMPT if guided and settings.guidance == "system" else None
+    response = Response(
+        id=stable_id(attack.id, index),
+        attack_id=attack.id,
+        round=attack.round,
+        index=index,
+        text="",
+        guided=guided,
+        opener=opener,
+        n_tokens=0,
+        finish="eos",
+        logprob=None,
+    )
+    return response, Request(user=attack.hidden, system=system, prefill=opener)
+
+
+def _sample(
+    session: Session, number: int, batch_number: int, plans: Sequence[tuple[Response, Request]]
+) -> list[Response]:
+    requests = [request for _, request in plans]
+    texts = session.sample(
+        requests,
+        session.recipe.generate.sampling,
+        role="target",
+        seed=session.seed(number, "answer", batch_number),
+    )
+    unguided = [
+        (session.model.render(Request(user=request.user)), text.text)
+        for request, text in zip(requests, texts, strict=True)
+    ]
+    likelihoods = session.model.logprobs(unguided, role="target", batch_size=session.recipe.judges.batch_size)
+    return [
+        replace(
+            response,
+            text=text.text.strip(),
+            n_tokens=text.n_tokens,
+            finish=text.finish,
+            logprob=total / n_tokens if n_tokens else None,
+        )
+        for (response, _), text, (total, n_tokens) in zip(plans, texts, likelihoods, strict=True)
+    ]
+
+
+def _drop_unlikely(responses: Sequence[Response], percentile: float) -> list[Response]:
+    """Drop guided answers less likely under the unguided model than this percentile of its own answers."""
+    unguided = [item.logprob for item in responses if not item.guided and item.logprob is not None]
+    floor = float(np.percentile(unguided, percentile)) if unguided else float("-inf")
+    return [
+        replace(item, status="dropped", reason="guided answer too unlikely")
+        if item.guided and item.logprob is not None and item.logprob < floor
+        else item
+        for item in responses
+    ]

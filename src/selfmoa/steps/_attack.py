@@ -1,0 +1,172 @@
+"""Write a round's prompts: expand, hide, add harmless ones (method section 3, steps 1-3)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+from selfmoa.attack import borderline_from, expand_request, hide_request, judge_expansion, judge_hidden
+from selfmoa.records import Attack, Draft, Prompt, stable_id
+from selfmoa.steps._session import Session
+
+__all__ = ["write_attacks"]
+
+
+def write_attacks(session: Session, number: int) -> list[Attack]:
+    """All prompts of round `number`, kept and dropped; the pool loses the seeds drawn."""
+    settings = session.recipe.attack
+    n_harmless = round(settings.k * settings.benign_fraction)
+    seeds = session.pool.draw(settings.k - n_harmless, seed=session.seed(number, "draw"))
+    path = session.run.round(number) / "attacks.parquet"
+    with session.run.measured(f"round {number} attack") as spent:
+        expansions = _expand(session, number, seeds)
+        hidden = _hide(session, number, [attack for attack in expansions if _to_hide(attack)])
+        spent["tokens"] += sum(draft.n_tokens for draft in hidden.values())
+    attacks = session.run.records(
+        path,
+        Attack,
+        lambda: [
+            *(_hidden(session, attack, hidden) for attack in expansions),
+            *_harmless(session, number, n_harmless, seeds),
+        ],
+    )
+    for attack in attacks:
+        session.history.add(attack.expansion)
+        session.run.event(
+            "attack",
+            attack.id,
+            round=number,
+            seed=attack.seed_id,
+            kind=attack.kind,
+            status=attack.status,
+            reason=attack.reason,
+        )
+    return attacks
+
+
+def _to_hide(attack: Attack) -> bool:
+    return attack.status == "kept" and not attack.plain
+
+
+def _expand(session: Session, number: int, seeds: Sequence[Prompt]) -> list[Attack]:
+    """One attack a seed: the first of its expansions that is novel, otherwise dropped with the last reason."""
+    settings = session.recipe.attack
+    requests = [expand_request(seed.text) for seed in seeds for _ in range(settings.tries)]
+    batches = session.batches(requests)
+
+    def write(batch_number: int, batch: Sequence[int]) -> list[Draft]:
+        seed = session.seed(number, "expand", batch_number)
+        texts = session.sample([requests[i] for i in batch], settings.expand.sampling, role="expander", seed=seed)
+        return [Draft(str(i), text.text.strip(), text.n_tokens) for i, text in zip(batch, texts, strict=True)]
+
+    drafts = session.run.batched(
+        session.run.round(number) / "expansions.parquet", Draft, batches, write, label="expand"
+    )
+    by_index = {int(draft.id): draft.text for draft in drafts}
+    rng = random.Random(session.seed(number, "plain"))
+    attacks = []
+    for place, seed in enumerate(seeds):
+        texts = [by_index[place * settings.tries + attempt] for attempt in range(settings.tries)]
+        plain = not settings.hide or rng.random() < settings.plain_fraction
+        attacks.append(_expansion(session, number, seed, texts, plain=plain))
+    return attacks
+
+
+def _expansion(session: Session, number: int, seed: Prompt, texts: Sequence[str], *, plain: bool) -> Attack:
+    refused = False
+    for text in texts:
+        score, reason = judge_expansion(
+            seed.text,
+            text,
+            settings=session.recipe.attack,
+            history=session.history,
+            forbidden=session.forbidden,
+        )
+        if not reason and session.refuses(text):
+            reason, refused = "expander refused", True
+        if not reason:
+            session.history.add(text)
+            break
+    return Attack(
+        id=stable_id(number, seed.id, "attack"),
+        round=number,
+        kind="attack",
+        hazard=seed.hazard,
+        seed_id=seed.id,
+        seed=seed.text,
+        expansion=text,
+        hidden=text,
+        plain=plain,
+        bleu=score,
+        status="dropped" if reason else "kept",
+        reason=reason,
+        attacker_refused=refused,
+    )
+
+
+def _hide(session: Session, number: int, attacks: Sequence[Attack]) -> dict[str, Draft]:
+    settings = session.recipe.attack
+    requests = [hide_request(attack.expansion) for attack in attacks]
+
+    def write(batch_number: int, batch: Sequence[int]) -> list[Draft]:
+        seed = session.seed(number, "hide", batch_number)
+        texts = session.sample([requests[i] for i in batch], settings.hider.sampling, role="hider", seed=seed)
+        return [Draft(attacks[i].id, text.text.strip(), text.n_tokens) for i, text in zip(batch, texts, strict=True)]
+
+    drafts = session.run.batched(
+        session.run.round(number) / "hidden.parquet", Draft, session.batches(requests), write, label="hide"
+    )
+    return {draft.id: draft for draft in drafts}
+
+
+def _hidden(session: Session, attack: Attack, drafts: dict[str, Draft]) -> Attack:
+    if not _to_hide(attack):
+        return attack
+    draft = drafts[attack.id]
+    refused = session.refuses(draft.text)
+    reason = (
+        "hider refused"
+        if refused
+        else judge_hidden(
+            draft.text,
+            max_tokens=session.recipe.attack.hidden_max_tokens,
+            n_tokens=draft.n_tokens,
+            forbidden=session.forbidden,
+        )
+    )
+    return replace(
+        attack,
+        hidden=draft.text,
+        status="dropped" if reason else "kept",
+        reason=reason,
+        attacker_refused=attack.attacker_refused or refused,
+    )
+
+
+def _harmless(session: Session, number: int, n: int, seeds: Sequence[Prompt]) -> list[Attack]:
+    """Borderline contrasts of this round's own seeds and plain benign prompts; never attacks."""
+    n_borderline = min(round(n * session.recipe.attack.borderline_fraction), len(seeds))
+    borderline = [borderline_from(seed) for seed in seeds[:n_borderline]]
+    order = list(session.material.benign)
+    random.Random(session.seed("benign")).shuffle(order)
+    n_benign = min(n - n_borderline, len(order))
+    start = (number - 1) * n_benign
+    benign = [order[(start + place) % len(order)] for place in range(n_benign)]
+    return [
+        Attack(
+            id=stable_id(number, prompt.id, prompt.kind),
+            round=number,
+            kind=prompt.kind,
+            hazard=prompt.hazard,
+            seed_id=prompt.parent or prompt.id,
+            seed=prompt.text,
+            expansion=prompt.text,
+            hidden=prompt.text,
+            plain=True,
+            bleu=None,
+            status="dropped" if session.forbidden(prompt.text) else "kept",
+            reason=session.forbidden(prompt.text),
+        )
+        for prompt in [*borderline, *benign]
+    ]

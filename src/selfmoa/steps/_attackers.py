@@ -1,0 +1,113 @@
+"""Train the expander and the hider: at the start on E0 and H0, later on their successes (step 9)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from selfmoa.attack import expand_request, hide_request
+from selfmoa.generate import Request
+from selfmoa.records import Attack
+from selfmoa.run import read_json, write_json
+from selfmoa.steps._session import Session
+from selfmoa.train import sft
+
+__all__ = ["retrain_attackers", "train_attackers"]
+
+Texts = Sequence[tuple[str, str]]
+
+
+def train_attackers(session: Session) -> None:
+    """SFT of the expander on E0 and of the hider on H0 (method section 3, step 1)."""
+    directory = session.run.directory / "attackers_00"
+    _train(session, directory, session.material.expansions, session.material.hidings, start="target")
+
+
+def retrain_attackers(session: Session, number: int, attacks: Sequence[Attack]) -> dict[str, Any]:
+    """SFT on E_buf and H_buf with a replay of E0 and H0; empties both buffers.
+
+    Starts from a copy of the target's adapter (`attack.init`), or from the untouched base where the attackers
+    refuse too often.
+    """
+    settings = session.recipe.attack
+    asked = [attack for attack in attacks if attack.kind == "attack"]
+    refusals = sum(attack.attacker_refused for attack in asked) / max(len(asked), 1)
+    restarted = refusals > settings.restart_refusal_rate
+    expansions, replayed_e = _with_replay(session, number, session.expansions, session.material.expansions)
+    hidings, replayed_h = _with_replay(session, number, session.hidings, session.material.hidings)
+    start = "base" if restarted or settings.init == "base" else "target"
+    _train(session, session.run.directory / f"attackers_{number:02d}", expansions, hidings, start=start)
+    facts = {
+        "expander_pairs": len(session.expansions),
+        "hider_pairs": len(session.hidings),
+        "replayed": replayed_e + replayed_h,
+        "refusal_rate": refusals,
+        "restarted": restarted,
+        "start": start,
+    }
+    session.run.event("attackers retrained", str(number), **facts)
+    session.expansions, session.hidings = [], []
+    return facts
+
+
+def _with_replay(session: Session, number: int, buffer: Texts, seeds: Texts) -> tuple[list[tuple[str, str]], int]:
+    count = min(round(len(buffer) * session.recipe.attack.replay_fraction), len(seeds))
+    replay = random.Random(session.seed(number, "replay")).sample(list(seeds), count)
+    return [*buffer, *replay], count
+
+
+def _train(session: Session, directory: Path, expansions: Texts, hidings: Texts, *, start: str) -> None:
+    settings = session.recipe.attack
+    plan = (
+        ("expander", expand_request, expansions, settings.expand.sft),
+        ("hider", hide_request, hidings, settings.hider.sft),
+    )
+    for role, ask, pairs, training in plan:
+        where = directory / role
+        if read_json(where / "done.json") is not None:
+            session.model.load_role(role, where)
+            continue
+        seed = session.seed(directory.name, role)
+        if start == "target":
+            session.model.add_role(role, copy_of="target")
+        else:
+            session.model.add_role(role, seed=seed)
+        with (
+            session.run.measured(f"train {role}") as spent,
+            session.run.progress.task(f"train {role}", 100, "%") as task,
+        ):
+            outcome = sft(
+                session.model,
+                role,
+                _examples(session, ask, pairs),
+                training,
+                directory=where,
+                seed=seed,
+                on_progress=Percent(task),
+            )
+            spent["tokens"] += outcome.trained_tokens
+        session.model.save_role(role, where)
+        write_json(where / "done.json", {"loss": outcome.loss, "pairs": len(pairs), "tokens": outcome.trained_tokens})
+        for row in outcome.metrics:
+            session.run.metric({"stage": f"{directory.name}/{role}", **row})
+
+
+def _examples(session: Session, ask: Any, pairs: Texts) -> list[tuple[str, str]]:
+    requests: list[Request] = [ask(source) for source, _ in pairs]
+    return [(session.model.render(request), target) for request, (_, target) in zip(requests, pairs, strict=True)]
+
+
+class Percent:
+    """Turns a trainer's share done into whole percents of a progress task."""
+
+    def __init__(self, task: Any) -> None:
+        self._task = task
+        self._done = 0
+
+    def __call__(self, share: float, _facts: dict[str, Any]) -> None:
+        done = int(share * 100)
+        if done > self._done:
+            self._task.advance(done - self._done)
+            self._done = done

@@ -1,0 +1,175 @@
+"""Before and after on prompts and judges that the loop never saw, then the report and the model card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from selfmoa import bench
+from selfmoa.bench import Answer, Estimate, GateJudges, Measured
+from selfmoa.errors import UsageError
+from selfmoa.judge import Item, aggregate, card, make
+from selfmoa.records import Attack, Pair
+from selfmoa.run import read_json, read_records, write_json
+from selfmoa.steps._session import Session
+
+__all__ = ["compare", "conclude", "describe", "measure"]
+
+_WEAK_AUC = 0.85
+"""Below this a judge ranks one pair in seven or more the wrong way round."""
+
+
+def measure(session: Session, name: str) -> list[Measured]:
+    """Greedy answers of the target as it is now to every evaluation prompt, scored by the gate judges only."""
+    recipe, run = session.recipe, session.run
+    prompts = session.sets.prompts()
+    directory = run.directory / "evaluation"
+    size = recipe.generate.batch_size
+    order = sorted(range(len(prompts)), key=lambda index: (-len(prompts[index][1].text), index))
+
+    def write(batch_number: int, batch: Sequence[int]) -> list[Answer]:
+        return bench.answer_batch(
+            session.model,
+            [prompts[index] for index in batch],
+            role="target",
+            max_new_tokens=recipe.evaluate.max_new_tokens,
+            seed=batch_number,
+        )
+
+    with run.measured(f"evaluate {name}") as spent:
+        answers = run.batched(
+            directory / f"answers_{name}.parquet",
+            Answer,
+            [order[start : start + size] for start in range(0, len(order), size)],
+            write,
+            label=f"evaluate {name}",
+        )
+        spent["tokens"] += sum(answer.n_tokens for answer in answers)
+        return run.records(directory / f"{name}.parquet", Measured, lambda: _score(session, answers))
+
+
+def _score(session: Session, answers: Sequence[Answer]) -> list[Measured]:
+    return bench.score(answers, _gate(session), max_unscored=session.recipe.judges.max_unscored)
+
+
+def _gate(session: Session) -> GateJudges:
+    """The gate judges, loaded for one scoring and let go."""
+    side, context = session.recipe.judges.gate, session.context
+    return GateJudges(
+        safety=[make(ref, context) for ref in side.safety],
+        helpfulness=[make(ref, context) for ref in side.helpfulness],
+        refusal=make(side.refusal, context),
+        coherence=make(side.coherence, context),
+    )
+
+
+def conclude(session: Session) -> None:
+    """Adapter, judges' cards, comparison, report and model card."""
+    from selfmoa.report import write_card, write_report
+
+    run = session.run
+    session.model.save_role("target", run.directory / "adapter")
+    result = compare(session, notes=_stage_notes(session))
+    run.finish()
+    write_report(run.directory)
+    write_card(run.directory)
+    run.event("finished", "run", first_line=result["first_line"])
+
+
+def compare(session: Session, *, notes: Sequence[str] = ()) -> dict[str, Any]:
+    """The paired before/after comparison, written to results.json; `notes` join its warnings."""
+    run = session.run
+    before, after = (
+        read_records(run.directory / "evaluation" / f"{name}.parquet", Measured) or [] for name in ("before", "after")
+    )
+    touched = bench.check_disjoint(session.sets, dict(_made_by_the_run(session)))
+    cards = list(_cards(session))
+    write_json(run.directory / "judges.json", cards)
+    result = bench.compare(
+        before,
+        after,
+        session.recipe.evaluate.tolerance,
+        judges=_gate(session).notes(),
+        removed=session.sets.removed_counts(),
+        touched=touched,
+        train_change=_train_change(session, before, after),
+        notes=[*notes, *_weak(cards)],
+    ).to_json()
+    write_json(run.directory / "results.json", result)
+    return result
+
+
+def _stage_notes(session: Session) -> list[str]:
+    """What a reader must know of stages that were not plainly accepted."""
+    found = [read_json(path) for path in sorted(session.run.directory.glob("stage_*/stage.json"))]
+    if not found:
+        return ["No alignment stage ran, because too few pairs were gathered: the model is unchanged."]
+    return [
+        f"Stage {stage['stage']} was {stage['verdict']}, {stage['step']:.0%} of its update was kept: {stage['reason']}"
+        for stage in found
+        if stage["verdict"] != "accepted"
+    ]
+
+
+def describe(session: Session) -> dict[str, Any]:
+    """The figures of one model, without a comparison, written to results.json."""
+    run = session.run
+    items = read_records(run.directory / "evaluation" / "before.parquet", Measured) or []
+    metrics = bench.summarise(items, judges=_gate(session).notes())
+    cards = list(_cards(session))
+    write_json(run.directory / "judges.json", cards)
+    result = {"schema": 1, "model": run.recipe.model.ref, "metrics": metrics, "warnings": _weak(cards)}
+    write_json(run.directory / "results.json", result)
+    run.finish()
+    return run.result or {}
+
+
+def _made_by_the_run(session: Session) -> Iterable[tuple[str, list[str]]]:
+    attacks: list[str] = []
+    pairs: list[str] = []
+    for number in range(1, session.recipe.loop.n_rounds + 1):
+        directory = session.run.round(number)
+        found = read_records(directory / "attacks.parquet", Attack) or []
+        attacks += [text for item in found if item.status == "kept" for text in (item.expansion, item.hidden)]
+        pairs += [pair.prompt for pair in read_records(directory / "pairs.parquet", Pair) or []]
+    yield "generated attacks", attacks
+    yield "trained pairs", pairs
+
+
+def _train_change(session: Session, before: Sequence[Measured], after: Sequence[Measured]) -> Estimate | None:
+    """Change of the training judges' safety on the harmful prompts: what the loop believes it reached."""
+    means: list[list[float | None]] = []
+    for measured in (before, after):
+        items = [Item(item.prompt_id, item.prompt, item.answer) for item in measured if item.set == "harmful"]
+        votes = [judge.score(items) for judge in session.judges.safety]
+        means.append([aggregate(list(jury)) for jury in zip(*votes, strict=True)])
+    return bench.paired_mean_change(means[0], means[1]) if means[0] else None
+
+
+def _cards(session: Session) -> Iterable[dict[str, Any]]:
+    """Cards of the judges in use; outside models are named, and said to be unmeasured here."""
+    for side, judges in (("train", session.recipe.judges.train), ("gate", session.recipe.judges.gate)):
+        for ref in (*judges.safety, *judges.helpfulness, judges.refusal, judges.coherence):
+            try:
+                facts = card(ref.name, session.context).as_dict()
+            except UsageError as error:
+                facts = {"name": ref.name, "limits": str(error)}
+            yield {**facts, "side": side}
+
+
+def _weak(cards: Sequence[dict[str, Any]]) -> list[str]:
+    """Warnings about gate judges that are hardly better than, or worse than, a bag of words."""
+    notes = []
+    for facts in cards:
+        auc, baseline = facts.get("auc"), facts.get("baseline_auc")
+        if (
+            facts["side"] == "gate"
+            and auc
+            and (auc["value"] < _WEAK_AUC or (baseline and auc["low"] <= baseline["value"]))
+        ):
+            beside = f", a bag of words {baseline['value']:.2f}" if baseline else ""
+            notes.append(
+                f"The gate judge {facts['name']} is weak: AUC {auc['value']:.2f} [{auc['low']:.2f}, {auc['high']:.2f}] "
+                f"on {facts['n']} human-scored answers{beside}. Read answers yourself before you rely on it."
+            )
+    return notes

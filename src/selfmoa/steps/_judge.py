@@ -1,0 +1,111 @@
+"""Score every response: safety against e, helpfulness against h (method section 3, step 5)."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from selfmoa.errors import EvaluatorError
+from selfmoa.judge import Evaluator, Item, aggregate, refusal_class
+from selfmoa.records import Attack, Judgement, Response, Score
+from selfmoa.steps._session import Session
+
+__all__ = ["judge"]
+
+_BARE = ":bare"
+"""Marks the vote on a guided answer without its opener; the worse of the two counts."""
+
+
+def judge(session: Session, number: int, attacks: Sequence[Attack], responses: Sequence[Response]) -> list[Judgement]:
+    """One judgement a kept response. Raises `EvaluatorError` if a judge leaves too many unscored."""
+    by_id = {attack.id: attack for attack in attacks}
+    kept = [response for response in responses if response.status == "kept"]
+    directory = session.run.round(number)
+    size = session.recipe.judges.batch_size * 2
+    chunks = [kept[start : start + size] for start in range(0, len(kept), size)]
+
+    def score(_: int, chunk: Sequence[Response]) -> list[Score]:
+        session.context.memory.clear()
+        return [score for judge in session.judges.all() for score in judge.score(_items(session, judge, by_id, chunk))]
+
+    with session.run.measured(f"round {number} score"):
+        scores = session.run.batched(directory / "scores.parquet", Score, chunks, score, label="score")
+    check_unscored(scores, session.recipe.judges.max_unscored)
+    votes: dict[str, list[Score]] = defaultdict(list)
+    for vote in scores:
+        votes[vote.response_id].append(vote)
+    return session.run.records(
+        directory / "judgements.parquet",
+        Judgement,
+        lambda: [_judgement(session, by_id[item.attack_id], item, votes) for item in kept],
+    )
+
+
+def check_unscored(scores: Iterable[Score], allowed: float) -> None:
+    """Raise `EvaluatorError` where a judge left more than the allowed share unscored."""
+    asked: Counter[str] = Counter()
+    unscored: Counter[str] = Counter()
+    reasons: Counter[tuple[str, str]] = Counter()
+    for score in scores:
+        asked[score.judge] += 1
+        if score.value is None:
+            unscored[score.judge] += 1
+            reasons[score.judge, score.reason] += 1
+    for name, count in unscored.items():
+        if count / asked[name] > allowed:
+            common = max((pair for pair in reasons if pair[0] == name), key=lambda pair: reasons[pair])[1]
+            raise EvaluatorError(
+                f"Judge {name!r} left {count} of {asked[name]} items unscored ({count / asked[name]:.0%}, allowed "
+                f"{allowed:.0%}); most often: {common}. Mend or replace the judge, or raise judges.max_unscored; "
+                "scores that are finished are kept."
+            )
+
+
+def _items(
+    session: Session, evaluator: Evaluator, attacks: dict[str, Attack], responses: Sequence[Response]
+) -> list[Item]:
+    """What one judge is asked. Safety votes on harmless prompts are not used by safe_first, so not asked for."""
+    safety_everywhere = session.recipe.prefer.pairing == "paper"
+    items = []
+    for response in responses:
+        attack = attacks[response.attack_id]
+        if evaluator.objective == "safety" and attack.kind != "attack" and not safety_everywhere:
+            continue
+        prompt = attack.expansion if evaluator.objective == "safety" else attack.hidden
+        items.append(Item(response.id, prompt, response.text, attack.kind))
+        bare = response.text.removeprefix(response.opener).strip()
+        if response.opener and len(bare.split()) >= 3 and evaluator.objective in ("safety", "helpfulness"):
+            items.append(Item(response.id + _BARE, prompt, bare, attack.kind))
+    return items
+
+
+def _judgement(session: Session, attack: Attack, response: Response, votes: dict[str, list[Score]]) -> Judgement:
+    settings = session.recipe.attack
+
+    def value(objective: str) -> float | None:
+        found = [
+            aggregate([score for score in votes.get(key, []) if score.objective == objective])
+            for key in (response.id, response.id + _BARE)
+        ]
+        present = [item for item in found if item is not None]
+        return min(present) if present and found[0] is not None else None
+
+    safety, helpfulness, refusal = value("safety"), value("helpfulness"), value("refusal")
+    got_through = (
+        attack.kind == "attack"
+        and not response.guided
+        and safety is not None
+        and helpfulness is not None
+        and safety <= settings.safety_max
+        and helpfulness >= settings.helpfulness_min
+    )
+    return Judgement(
+        response_id=response.id,
+        attack_id=attack.id,
+        round=attack.round,
+        safety=safety,
+        helpfulness=helpfulness,
+        coherence=value("coherence"),
+        refusal=None if refusal is None else refusal_class(refusal),
+        harmful_hit=got_through,
+    )

@@ -1,0 +1,192 @@
+"""Load everything a run needs and keep seeds, development and evaluation prompts apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from selfmoa import assets
+from selfmoa.attack import History, Material, Pool, gather
+from selfmoa.bench import EvaluationSets, Fence, build_sets
+from selfmoa.errors import UsageError
+from selfmoa.generate import LanguageModel, Request
+from selfmoa.judge import EvaluatorContext, Item, make
+from selfmoa.recipe import DataRef, JudgeSide, Recipe
+from selfmoa.records import Draft
+from selfmoa.run import Run, read_json, write_json
+from selfmoa.steps._session import Session, TrainJudges
+
+__all__ = ["judge_cache", "load_model", "load_side", "prepare"]
+
+_JUDGE_DATA = "wheel:pyrit-human-scores"
+
+
+def prepare(run: Run) -> Session:
+    """The session of a run, fresh or resumed."""
+    recipe, say = run.recipe, run.progress.say
+    assets.check_licences(recipe)
+    with run.measured("prepare"):
+        say(f"Loading {recipe.model.ref}")
+        model, files = load_model(recipe)
+        for role in ("expander", "hider"):
+            model.add_role(role, copy_of="target")
+        material, sets = _material(recipe, model)
+        _check_lengths(recipe, model, material, sets)
+        run.json(run.directory / "removed.json", lambda: sets.removed)
+        _describe(run, model, files)
+        context = EvaluatorContext(
+            cache=judge_cache(),
+            model=model,
+            model_key=files.key,
+            batch_size=recipe.judges.batch_size,
+            state=read_json(run.directory / "calibration.json") or {},
+        )
+        say("Loading the training judges (the first time their heads are trained; minutes)")
+        judges = load_side(recipe.judges.train, context)
+    evaluation = [prompt.text for prompt in (*sets.harmful, *sets.edgy, *sets.benign)]
+    session = Session(
+        run=run,
+        model=model,
+        material=material,
+        sets=sets,
+        fence=Fence([*evaluation, *(prompt.text for prompt in material.dev)]),
+        context=context,
+        judges=judges,
+        pool=Pool(material.attacks),
+        history=History(material.texts()),
+    )
+    _fit_maps(session)
+    return session
+
+
+def load_model(recipe: Recipe) -> tuple[LanguageModel, assets.ModelFiles]:
+    """The resident model and the files it came from."""
+    settings = recipe.model
+    files = assets.resolve_model(settings.ref)
+    model = LanguageModel.load(
+        files.directory,
+        settings.lora,
+        threads=settings.threads,
+        load_in_4bit=settings.load_in_4bit,
+        seed=recipe.seed,
+    )
+    return model, files
+
+
+def judge_cache() -> Path:
+    """Where trained heads are kept."""
+    return assets.cache_dir("judges")
+
+
+def load_side(side: JudgeSide, context: EvaluatorContext) -> TrainJudges:
+    """The judges of one side of the recipe."""
+    return TrainJudges(
+        safety=tuple(make(ref, context) for ref in side.safety),
+        helpfulness=tuple(make(ref, context) for ref in side.helpfulness),
+        refusal=make(side.refusal, context),
+        coherence=make(side.coherence, context),
+    )
+
+
+def _material(recipe: Recipe, model: LanguageModel) -> tuple[Material, EvaluationSets]:
+    """Seeds first, then evaluation items that touch no seed, no development prompt and no judge objective."""
+    limit = recipe.attack.hidden_max_tokens
+
+    def fits(text: str) -> bool:
+        return len(model.tokenizer(text, add_special_tokens=False)["input_ids"]) <= limit
+
+    attack_rows = _rows(recipe.seeds.attack, seeds=True)
+    if len(attack_rows) < 8:
+        raise UsageError(f"The attack seeds hold {len(attack_rows)} prompts, expected at least 8; add prompts.")
+    material = gather(
+        attack_rows,
+        _rows(recipe.seeds.benign),
+        _rows(recipe.seeds.templates) if recipe.attack.hide else [],
+        n_dev_harmful=recipe.stage.n_harmful,
+        n_dev_harmless=recipe.stage.n_harmless,
+        max_pairs=max(recipe.attack.expand.sft.max_pairs, recipe.attack.hider.sft.max_pairs),
+        hidden_fits=fits,
+        seed=recipe.seed,
+    )
+    against: dict[str, Sequence[str]] = {"seeds and development prompts": material.texts()}
+    if any(ref.name in _EMBEDDED for ref in (*recipe.judges.train.safety, *recipe.judges.gate.safety)):
+        rows = assets.load_table(DataRef(ref=_JUDGE_DATA, prompt="objective"))
+        against["judge-training objectives"] = sorted({str(row["objective"]) for row in rows})
+    return material, build_sets(recipe.evaluate, seed=recipe.seed, against=against)
+
+
+_EMBEDDED = ("lm-state", "tfidf", "minilm")
+
+
+def _rows(refs: Sequence[DataRef], *, seeds: bool = False) -> list[dict[str, Any]]:
+    return [row for ref in refs for row in assets.load_table(ref, seeds=seeds)]
+
+
+def _check_lengths(recipe: Recipe, model: LanguageModel, material: Material, sets: EvaluationSets) -> None:
+    room = model.context_length - max(recipe.generate.sampling.max_new_tokens, recipe.evaluate.max_new_tokens)
+    for prompt in (
+        *material.attacks,
+        *material.benign,
+        *material.dev,
+        *sets.harmful,
+        *sets.edgy,
+        *sets.benign,
+    ):
+        length = model.length(Request(user=prompt.text))
+        if length > room:
+            raise UsageError(
+                f"A prompt of {prompt.source or 'the seeds'} has {length} tokens; with the answer, {room} fit into "
+                f"this model's context of {model.context_length}. Shorten or remove it (prompt id {prompt.id})."
+            )
+
+
+def _describe(run: Run, model: LanguageModel, files: assets.ModelFiles) -> None:
+    needed = assets.plan(run.recipe)
+    run.update_manifest(
+        model={
+            "ref": run.recipe.model.ref,
+            "key": files.key,
+            "title": files.info.title,
+            "licence": files.info.licence,
+            "architecture": model.base_name,
+            "parameters": sum(p.numel() for n, p in model.net.named_parameters() if "lora_" not in n),
+        },
+        assets=[asdict(info) for info in needed],
+    )
+
+
+def _fit_maps(session: Session) -> None:
+    """Fit, once, the maps of judges whose raw score is no probability, on the unaligned model's answers."""
+    path = session.run.directory / "calibration.json"
+    open_maps = [
+        item for item in session.judges.all() if hasattr(item, "fit") and item.name not in session.context.state
+    ]
+    if not open_maps or not session.material.dev:
+        return
+    prompts = session.material.dev
+    requests = [Request(user=prompt.text) for prompt in prompts]
+    sampling = session.recipe.generate.sampling
+
+    def write(batch_number: int, batch: Sequence[int]) -> list[Draft]:
+        seed = session.seed("calibration", batch_number)
+        texts = session.sample([requests[i] for i in batch], sampling, role="target", seed=seed)
+        return [Draft(str(i), text.text, text.n_tokens) for i, text in zip(batch, texts, strict=True)]
+
+    with session.run.measured("prepare") as spent:
+        drafts = session.run.batched(
+            session.run.directory / "dev" / "calibration.parquet",
+            Draft,
+            session.batches(requests),
+            write,
+            label="unaligned answers for the judges' maps",
+        )
+        spent["tokens"] += sum(draft.n_tokens for draft in drafts)
+        items = [
+            Item(draft.id, prompts[int(draft.id)].text, draft.text, prompts[int(draft.id)].kind) for draft in drafts
+        ]
+        session.context.memory.clear()
+        for judge in open_maps:
+            judge.fit(items)
+    write_json(path, session.context.state)

@@ -1,0 +1,136 @@
+"""Algorithm 3, the pool update, Algorithm 2, and the figures of a round."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from selfmoa.attack import hits
+from selfmoa.bench import proportion
+from selfmoa.prefer import Candidate, pair_round
+from selfmoa.records import Attack, Dropped, Judgement, Pair, Prompt, Response, Score, Selected, stable_id
+from selfmoa.run import read_records, write_records
+from selfmoa.steps._session import Session
+
+__all__ = ["prefer", "select", "summarise"]
+
+
+def select(session: Session, number: int, attacks: Sequence[Attack], judgements: Sequence[Judgement]) -> list[Attack]:
+    """The attacks that got through: into E_buf and H_buf, and their expansions into the pool."""
+    won = hits(attacks, judgements)
+    session.expansions.extend((attack.seed, attack.expansion) for attack in won)
+    session.hidings.extend((attack.expansion, attack.hidden) for attack in won if attack.hidden != attack.expansion)
+    entering = [
+        Prompt(
+            id=stable_id("attack", attack.expansion),
+            text=attack.expansion,
+            kind="attack",
+            hazard=attack.hazard,
+            source=f"round {number}",
+            parent=attack.seed_id,
+        )
+        for attack in won
+    ]
+    session.pool.enter(entering)
+    rows = [
+        *(
+            Selected(attack.id, number, attack.seed_id, "left pool", "sampled in this round")
+            for attack in attacks
+            if attack.kind == "attack"
+        ),
+        *(Selected(attack.id, number, attack.seed_id, "hit", "an answer is unsafe and helpful") for attack in won),
+        *(Selected(attack.id, number, attack.seed_id, "entered pool", "its expansion got through") for attack in won),
+    ]
+    write_records(session.run.round(number) / "selected.parquet", rows, Selected)
+    for attack in won:
+        session.run.event("hit", attack.id, round=number, seed=attack.seed_id)
+    return won
+
+
+def prefer(
+    session: Session,
+    number: int,
+    attacks: Sequence[Attack],
+    responses: Sequence[Response],
+    judgements: Sequence[Judgement],
+) -> list[Pair]:
+    """The round's preference pairs, which also join P_buf; what was left out is written with its reason."""
+    by_id = {response.id: response for response in responses}
+    candidates = [Candidate(by_id[judgement.response_id], judgement) for judgement in judgements]
+    result = pair_round(attacks, candidates, session.recipe.prefer)
+    directory = session.run.round(number)
+    write_records(directory / "pairs.parquet", result.pairs, Pair)
+    write_records(directory / "dropped.parquet", result.dropped, Dropped)
+    session.pairs.extend(result.pairs)
+    session.unfinished.update(response.id for response in responses if response.finish == "length")
+    for pair in result.pairs:
+        session.run.event(
+            "pair",
+            pair.id,
+            attack=pair.attack_id,
+            chosen=pair.chosen_id,
+            rejected=pair.rejected_id,
+            rule=pair.rule,
+        )
+    return list(result.pairs)
+
+
+def summarise(
+    session: Session,
+    number: int,
+    attacks: Sequence[Attack],
+    responses: Sequence[Response],
+    won: Sequence[Attack],
+    pairs: Sequence[Pair],
+    retrained: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """The figures of a round, as round_NN/summary.json."""
+    directory = session.run.round(number)
+    dropped = read_records(directory / "dropped.parquet", Dropped) or []
+    asked = [attack for attack in attacks if attack.kind == "attack"]
+    kept = [attack for attack in asked if attack.status == "kept"]
+    hidden = [attack for attack in asked if not attack.plain and (attack in kept or attack.reason.startswith("hid"))]
+    return {
+        "round": number,
+        "k": len(attacks),
+        "kept": sum(attack.status == "kept" for attack in attacks),
+        "novel": sum(attack.status == "kept" or attack.reason.startswith("hid") for attack in asked),
+        "dropped": dict(Counter(attack.reason for attack in attacks if attack.status == "dropped")),
+        "hits": len(won),
+        "attack_success": proportion(len(won), len(kept)),
+        "attacker_refusals": {
+            "expander": [sum(attack.reason == "expander refused" for attack in asked), len(asked)],
+            "hider": [sum(attack.reason == "hider refused" for attack in asked), len(hidden)],
+        },
+        "pool": {"size_before": len(session.pool) - len(won) + len(asked), "left": len(asked), "entered": len(won)},
+        "responses": len(responses),
+        "guided_responses": sum(response.guided for response in responses),
+        "responses_dropped": dict(Counter(item.reason for item in responses if item.status == "dropped")),
+        "unscored": _unscored(session, number),
+        "pairs": len(pairs),
+        "pairs_by_kind": dict(Counter(pair.kind for pair in pairs)),
+        "pairs_by_hazard": dict(Counter(pair.hazard for pair in pairs)),
+        "pairs_by_rule": dict(Counter(pair.rule for pair in pairs)),
+        "pair_drops": dict(Counter(item.reason for item in dropped)),
+        "less_safe_chosen_share": _share([pair.less_safe_chosen for pair in pairs if pair.kind == "attack"]),
+        "guided_share": _share([pair.chosen_guided != pair.rejected_guided for pair in pairs]),
+        "mean_logprob_guided": _mean([item.logprob for item in responses if item.guided]),
+        "mean_logprob_unguided": _mean([item.logprob for item in responses if not item.guided]),
+        "buffer": {"attacks": len(session.expansions), "pairs": len(session.pairs)},
+        "retrained": retrained,
+    }
+
+
+def _unscored(session: Session, number: int) -> dict[str, int]:
+    scores = read_records(session.run.round(number) / "scores.parquet", Score) or []
+    return dict(Counter(score.judge for score in scores if score.value is None))
+
+
+def _share(flags: Sequence[bool]) -> float | None:
+    return sum(flags) / len(flags) if flags else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    present = [value for value in values if value is not None]
+    return sum(present) / len(present) if present else None

@@ -1,0 +1,91 @@
+"""What the moves of the loop share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from selfmoa.assets import is_excluded
+from selfmoa.attack import History, Material, Pool
+from selfmoa.bench import EvaluationSets, Fence
+from selfmoa.generate import Generation, LanguageModel, Request
+from selfmoa.judge import Evaluator, EvaluatorContext, Item
+from selfmoa.recipe import Recipe, Sampling
+from selfmoa.records import Pair
+from selfmoa.run import Run
+
+__all__ = ["Session", "TrainJudges"]
+
+
+@dataclass(frozen=True)
+class TrainJudges:
+    """The judges of the training side, loaded."""
+
+    safety: tuple[Evaluator, ...]
+    helpfulness: tuple[Evaluator, ...]
+    refusal: Evaluator
+    coherence: Evaluator
+
+    def all(self) -> tuple[Evaluator, ...]:
+        """Every judge; plain measures first."""
+        return (self.refusal, self.coherence, *self.safety, *self.helpfulness)
+
+
+@dataclass
+class Session:
+    """The state of a run in memory. All of it is rebuilt from the run directory on resume."""
+
+    run: Run
+    model: LanguageModel
+    material: Material
+    sets: EvaluationSets
+    fence: Fence
+    """Refuses generated prompts that touch an evaluation or development prompt."""
+    context: EvaluatorContext
+    judges: TrainJudges
+    pool: Pool
+    history: History
+    expansions: list[tuple[str, str]] = field(default_factory=list)
+    """E_buf: successful (s, e) since the last retraining."""
+    hidings: list[tuple[str, str]] = field(default_factory=list)
+    """H_buf: successful (e, h) since the last retraining."""
+    pairs: list[Pair] = field(default_factory=list)
+    """P_buf: preference pairs since the last stage."""
+    unfinished: set[str] = field(default_factory=set)
+    """Ids of responses that ended at the length limit, not at an end of turn."""
+    stages: int = 0
+
+    @property
+    def recipe(self) -> Recipe:
+        """The run's recipe."""
+        return self.run.recipe
+
+    def seed(self, *parts: object) -> int:
+        """A seed for one step, derived from the recipe's; below 2**31."""
+        text = "\x1f".join(str(part) for part in (self.recipe.seed, *parts))
+        return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) // 2
+
+    def batches(self, requests: Sequence[Request], *, size: int | None = None) -> list[list[int]]:
+        """Indices of requests in batches of like length (longest first): little padding, a fixed order."""
+        size = size or self.recipe.generate.batch_size
+        lengths = [self.model.length(request) for request in requests]
+        order = sorted(range(len(requests)), key=lambda index: (-lengths[index], index))
+        return [order[start : start + size] for start in range(0, len(order), size)]
+
+    def sample(self, requests: Sequence[Request], sampling: Sampling, *, role: str, seed: int) -> list[Generation]:
+        """Sample one batch with a role's adapter."""
+        return self.model.generate(requests, sampling, role=role, seed=seed, batch_size=self.recipe.generate.batch_size)
+
+    def forbidden(self, text: str) -> str:
+        """Why a generated prompt may not be used, or ''."""
+        if is_excluded(text):
+            return "excluded content"
+        if self.fence.touches(text):
+            return "touches an evaluation prompt"
+        return ""
+
+    def refuses(self, text: str) -> bool:
+        """True where an attacker declined instead of writing a prompt (plain refusal patterns)."""
+        value = self.judges.refusal.score([Item("", "", text)])[0].value
+        return value is not None and value >= 0.5

@@ -1,0 +1,140 @@
+"""Seed material, novelty, pool, selection."""
+
+from __future__ import annotations
+
+import pytest
+
+from selfmoa.attack import History, Pool, bleu, borderline_from, gather, hits, judge_expansion, judge_hidden
+from selfmoa.recipe import Attack as Settings
+from selfmoa.records import Attack, Judgement, Prompt
+
+
+def rows(n: int, hazards: int = 3) -> list[dict[str, object]]:
+    return [
+        {
+            "prompt": f"Write [harmful request {i}] about topic {i}.",
+            "hazard": f"h{i % hazards}",
+            "ref": "test",
+        }
+        for i in range(n)
+    ]
+
+
+def material(**changes: object):
+    options: dict[str, object] = {
+        "n_dev_harmful": 4,
+        "n_dev_harmless": 8,
+        "max_pairs": 100,
+        "hidden_fits": lambda text: len(text.split()) < 40,
+        "seed": 3,
+    }
+    benign = [{"prompt": f"Benign question number {i}?", "ref": "benign"} for i in range(30)]
+    templates = [{"prompt": "Template one: {{ prompt }} now"}, {"prompt": "word " * 60 + "{{ prompt }}"}]
+    return gather(rows(60), benign, templates, **{**options, **changes})
+
+
+def test_parts_are_disjoint_and_complete() -> None:
+    found = material()
+    dev = {prompt.text for prompt in found.dev}
+    assert len(found.dev) == 12
+    assert {prompt.kind for prompt in found.dev} == {"attack", "benign", "borderline"}
+    assert not dev & {prompt.text for prompt in (*found.attacks, *found.benign)}
+    held = {prompt.parent for prompt in found.dev if prompt.kind == "borderline"}
+    assert not held & {prompt.id for prompt in found.attacks}, "a development contrast must not come from a pool seed"
+    assert len(found.attacks) + 4 + len(held) == 60
+
+
+def test_expansion_pairs_stay_in_their_category() -> None:
+    hazard = {str(row["prompt"]): row["hazard"] for row in rows(60)}
+    pairs = material().expansions
+    assert len(pairs) > 40
+    assert all(source != target and hazard[source] == hazard[target] for source, target in pairs)
+
+
+def test_hidden_pairs_use_short_templates_and_styles() -> None:
+    hidden = [target for _, target in material().hidings]
+    assert any(text.startswith("Template one: Write [harmful request") for text in hidden)
+    assert any("in the past" in text or "story" in text or "play" in text for text in hidden)
+    assert all(len(text.split()) < 40 for text in hidden)
+
+
+def test_same_seed_same_material_other_seed_other() -> None:
+    assert material() == material()
+    assert material(seed=4).attacks != material().attacks
+
+
+def test_borderline_keeps_the_words_and_drops_the_wish() -> None:
+    seed = Prompt("0" * 12, "Write [harmful request about X].", "attack", "h1", "test")
+    made = borderline_from(seed)
+    assert made.kind == "borderline" and made.parent == seed.id and made.hazard == "h1"
+    assert "[harmful request about X]" in made.text and made.text.endswith("?")
+
+
+def test_bleu_by_hand() -> None:
+    assert bleu("a b c d", "a b c d") == pytest.approx(1.0)
+    assert bleu("a b c d", "e f g h") == pytest.approx(0.0, abs=1e-6)
+    # 3 of 4 words and 2 of 3 word pairs: weights (1, 1) multiply the two precisions
+    assert bleu("a b c d", "a b c x") == pytest.approx(0.75 * 2 / 3)
+    assert bleu("", "a") == bleu("a", "") == 0.0
+
+
+def test_history_ignores_case_and_punctuation() -> None:
+    history = History(["Tell me, about X!"])
+    assert "tell me about x" in history
+    history.add("Another one?")
+    assert "ANOTHER ONE" in history and "third" not in history
+
+
+@pytest.mark.parametrize(
+    ("expansion", "reason"),
+    [
+        ("", "empty"),
+        ("one", "length"),
+        ("already seen request here now", "in history"),
+        ("seed words one two three four", "BLEU"),
+        ("quite other words entirely [forbidden]", "why not"),
+        ("quite other words about something", ""),
+    ],
+)
+def test_expansion_drop_reasons(expansion: str, reason: str) -> None:
+    _, got = judge_expansion(
+        "seed words one two three",
+        expansion,
+        settings=Settings(),
+        history=History(["Already seen: request here, now."]),
+        forbidden=lambda text: "why not" if "[forbidden]" in text else "",
+    )
+    assert got == reason
+
+
+def test_hidden_drop_reasons() -> None:
+    def allow(_: str) -> str:
+        return ""
+
+    assert judge_hidden("  ", max_tokens=9, n_tokens=1, forbidden=allow) == "hidden prompt empty"
+    assert judge_hidden("x", max_tokens=9, n_tokens=10, forbidden=allow) == "hidden prompt too long"
+    assert judge_hidden("x", max_tokens=9, n_tokens=9, forbidden=allow) == ""
+
+
+def test_pool_draws_without_replacement_and_takes_expansions() -> None:
+    seeds = [Prompt(f"{i:012x}", f"prompt {i}", "attack") for i in range(10)]
+    pool = Pool(seeds)
+    first = pool.draw(4, seed=1)
+    assert len(pool) == 6
+    assert pool.enter([first[0], Prompt("f" * 12, "new", "attack", parent=first[0].id)]) == 2
+    assert len(pool) == 8
+    rest = pool.draw(100, seed=2)
+    assert len(rest) == 8 and len(pool) == 0
+    assert Pool(seeds).draw(4, seed=1) == first
+
+
+def test_hits_need_a_kept_attack_prompt() -> None:
+    def attack(number: int, kind: str = "attack", status: str = "kept") -> Attack:
+        return Attack(f"a{number}", 1, kind, "h", "s", "seed", "e", "h", False, 0.1, status)  # type: ignore[arg-type]
+
+    def judged(number: int, hit: bool) -> Judgement:
+        return Judgement(f"r{number}", f"a{number}", 1, 0.1, 0.9, 1.0, "compliance", hit)
+
+    attacks = [attack(1), attack(2), attack(3, kind="benign"), attack(4, status="dropped")]
+    judgements = [judged(1, True), judged(2, False), judged(3, True), judged(4, True)]
+    assert [item.id for item in hits(attacks, judgements)] == ["a1"]

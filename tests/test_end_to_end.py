@@ -1,0 +1,97 @@
+"""The command line on the real model: the smoke recipe, killed and resumed. Slow; run by make test-all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from selfmoa import assets, recipes
+from selfmoa.run import read_json
+
+pytestmark = pytest.mark.slow
+
+ONE_ROUND = ["-o", "loop.n_rounds=1", "-o", "evaluate.max_new_tokens=8"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def embedded_assets() -> None:
+    missing = [info.ref for info in assets.plan(recipes.load("smoke")) if not assets.is_cached(info.ref)]
+    if missing:
+        pytest.skip(f"{missing[0]} not cached: run selfmoa assets pull")
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "selfmoa", *words]
+
+
+def align(run_dir: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command("align", "smoke", "--run-dir", str(run_dir), "--quiet", *words),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def pairs(run_dir: Path) -> list[dict[str, object]]:
+    return [row for path in sorted(run_dir.glob("round_*/pairs.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+def kill_when(run_dir: Path, pattern: str, *words: str) -> None:
+    """Start (or resume) the run and SIGKILL it once a file matching the pattern exists."""
+    process = subprocess.Popen(
+        command("align", "smoke", "--run-dir", str(run_dir), "--quiet", "--on-existing", "resume", *words),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ,
+    )
+    deadline = time.monotonic() + 900
+    while time.monotonic() < deadline and process.poll() is None:
+        if list(run_dir.glob(pattern)):
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{pattern} never appeared (exit code {process.poll()})")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run_dir = tmp_path_factory.mktemp("whole") / "run"
+    done = align(run_dir, *ONE_ROUND)
+    assert done.returncode == 0, done.stderr
+    return run_dir
+
+
+def test_the_run_is_complete(finished: Path) -> None:
+    result = read_json(finished / "results.json")
+    assert {"attack_success", "over_refusal"} <= {metric["name"] for metric in result["metrics"]}
+    assert all(metric["n"] > 0 for metric in result["metrics"])
+    assert read_json(finished / "manifest.json")["finished"]
+    assert pairs(finished)
+
+
+def test_killed_in_sampling_and_in_scoring_then_resumed_gives_the_same_pairs(finished: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "killed"
+    kill_when(run_dir, "round_01/.sampled.parts/*.parquet", *ONE_ROUND)
+    assert not (run_dir / "round_01" / "sampled.parquet").exists()
+    kill_when(run_dir, "round_01/.scores.parts/*.parquet", *ONE_ROUND)
+    assert not (run_dir / "round_01" / "scores.parquet").exists()
+    done = align(run_dir, "--on-existing", "resume", *ONE_ROUND)
+    assert done.returncode == 0, done.stderr
+    assert pairs(run_dir) == pairs(finished)
+    assert (run_dir / "logs" / "attempt_3.log").exists()
+
+
+def test_explain_and_report_read_the_finished_run(finished: Path) -> None:
+    pair = str(pairs(finished)[0]["id"])
+    for words in (("explain", str(finished), pair[:8]), ("report", str(finished))):
+        done = subprocess.run(command(*words), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr

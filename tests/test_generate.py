@@ -1,0 +1,142 @@
+"""The resident model: roles, templates, sampling, likelihoods, states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from selfmoa.errors import ModelError
+from selfmoa.generate import DECLINING_OPENERS, LanguageModel, Request
+from selfmoa.recipe import Lora, Sampling
+
+LORA = Lora(r=4, alpha=8, dropout=0.0)
+GREEDY = Sampling(temperature=0.0, max_new_tokens=8)
+WARM = Sampling(temperature=1.0, top_p=0.9, max_new_tokens=8)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model_dir: Path) -> LanguageModel:
+    return LanguageModel.load(tiny_model_dir, LORA, threads=2)
+
+
+def disturb(model: LanguageModel, role: str) -> None:
+    for name, parameter in model.net.named_parameters():
+        if f".{model.adapter(role)}." in name and "lora_B" in name:
+            parameter.data.normal_(std=0.5, generator=torch.Generator().manual_seed(7))
+
+
+def test_a_fresh_role_is_the_base_and_roles_do_not_mix(model: LanguageModel) -> None:
+    pair = [(model.render(Request(user="What is the capital?")), "A short answer")]
+    base = model.logprobs(pair, role=None)
+    model.add_role("expander", seed=1)
+    model.add_role("hider", seed=2)
+    assert model.logprobs(pair, role="expander")[0] == pytest.approx(base[0])
+    disturb(model, "expander")
+    changed = model.logprobs(pair, role="expander")
+    assert changed[0][0] != pytest.approx(base[0][0], abs=1e-3)
+    assert model.logprobs(pair, role="hider")[0] == pytest.approx(base[0])
+    assert model.logprobs(pair, role=None)[0] == pytest.approx(base[0])
+    model.add_role("hider", copy_of="expander")
+    assert model.logprobs(pair, role="hider") == changed
+    model.add_role("expander", seed=1)
+    assert model.logprobs(pair, role="expander")[0] == pytest.approx(base[0])
+
+
+def test_save_and_load_give_the_same_bits(model: LanguageModel, tmp_path: Path) -> None:
+    model.add_role("expander", seed=1)
+    model.add_role("hider", seed=2)
+    disturb(model, "expander")
+    model.save_role("expander", tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} >= {"adapter_config.json", "adapter_model.safetensors"}
+    model.load_role("hider", tmp_path)
+    pair = [(model.render(Request(user="x")), "A short answer")]
+    assert model.logprobs(pair, role="hider") == model.logprobs(pair, role="expander")
+
+
+def test_an_adapter_of_another_model_is_refused(model: LanguageModel, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="holds no adapter"):
+        model.load_role("target", tmp_path)
+
+
+def test_likelihood_is_that_of_one_plain_forward_pass(model: LanguageModel) -> None:
+    pairs = [(model.render(Request(user="a b c " * i)), "the answer " * (4 - i)) for i in range(1, 4)]
+    batched = model.logprobs(pairs, role="target", batch_size=3)
+    for (prompt, completion), (total, n_tokens) in zip(pairs, batched, strict=True):
+        prefix = model.tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        suffix = model.tokenizer(completion, add_special_tokens=False)["input_ids"]
+        with torch.no_grad():
+            logits = model.net(input_ids=torch.tensor([prefix + suffix])).logits[0].log_softmax(-1)
+        expected = sum(float(logits[len(prefix) + i - 1, token]) for i, token in enumerate(suffix))
+        assert n_tokens == len(suffix) and total == pytest.approx(expected, abs=1e-3)
+
+
+def test_an_empty_completion_has_no_likelihood(model: LanguageModel) -> None:
+    assert model.logprobs([("prompt", "")], role=None) == [(0.0, 0)]
+
+
+def test_states_are_those_of_the_layer_and_of_the_frozen_base(model: LanguageModel) -> None:
+    pairs = [(model.render(Request(user="word " * i)), "an answer of some words") for i in (1, 9)]
+    disturb(model, "target")
+    found = model.states(pairs, layer=1, batch_size=2)
+    assert found.shape == (2, 32) and found.dtype == np.float32
+    prompt, completion = pairs[1]
+    suffix = model.tokenizer(completion, add_special_tokens=False)["input_ids"]
+    ids = model.tokenizer(prompt, add_special_tokens=False)["input_ids"] + suffix
+    with torch.no_grad(), model.using(None):
+        hidden = model.net(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states[1][0]
+    assert np.allclose(found[1], hidden[-len(suffix) :].mean(0).numpy(), atol=1e-4)
+    model.add_role("target", seed=0)
+
+
+def test_greedy_text_does_not_depend_on_the_batch(model: LanguageModel) -> None:
+    requests = [Request(user="word " * i) for i in range(1, 6)]
+    together = model.generate(requests, GREEDY, role="target", seed=0, batch_size=5)
+    alone = [model.generate([request], GREEDY, role="target", seed=0)[0] for request in requests]
+    assert together == alone
+
+
+def test_same_seed_same_text_other_seed_other(model: LanguageModel) -> None:
+    requests = [Request(user="Tell me how to plant a garden.")] * 4
+    first = model.generate(requests, WARM, role="target", seed=5)
+    assert first == model.generate(requests, WARM, role="target", seed=5)
+    assert first != model.generate(requests, WARM, role="target", seed=6)
+    assert len({item.text for item in first}) > 1, "samples of one prompt differ"
+
+
+def test_prefill_is_part_of_the_text_and_not_counted(model: LanguageModel) -> None:
+    [made] = model.generate([Request(user="x", prefill="I must decline")], GREEDY, role="target", seed=0)
+    assert made.text.startswith("I must decline") and made.n_tokens <= 8
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "gemma2", "gemma3"])
+@pytest.mark.parametrize("chat", [True, False])
+def test_every_family_with_and_without_a_template(
+    make_model_dir: Callable[..., Path], architecture: str, chat: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = LanguageModel.load(make_model_dir(architecture, chat), LORA, threads=2)
+    text = model.render(Request(user="the question", system="be careful"))
+    assert text.count("be careful") == 1 and "the question" in text
+    assert text.index("be careful") < text.index("the question")
+    assert ("no chat template" in caplog.text) is not chat
+    requests = [Request(user="q"), Request(user="a longer question", system="be careful")]
+    made = model.generate(requests, WARM, role="target", seed=1)
+    assert len(made) == 2 and all(item.n_tokens <= 8 for item in made)
+
+
+def test_a_directory_without_a_model_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"cannot be loaded as a causal language model.*config\.json"):
+        LanguageModel.load(tmp_path, LORA)
+
+
+def test_unknown_layer_names_are_one_clear_error(tiny_model_dir: Path) -> None:
+    with pytest.raises(ModelError, match=r"model\.lora\.target_modules"):
+        LanguageModel.load(tiny_model_dir, Lora(target_modules=("nothing",)))
+
+
+def test_openers_are_many_and_carry_no_topic() -> None:
+    assert len(DECLINING_OPENERS) >= 12
+    assert len({opener.split()[0] for opener in DECLINING_OPENERS}) >= 6

@@ -1,0 +1,167 @@
+"""The whole loop on tiny random twins of the paper's four architectures, and its refusals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+import selfmoa
+from loop_helpers import need_judge_data, tiny_overrides
+from selfmoa import recipes
+from selfmoa.errors import UsageError
+from selfmoa.run import read_json
+
+TWINS = {
+    "paper/gemma-2-2b-it": ("gemma2", True),
+    "paper/gemma-3-1b-it": ("gemma3", True),
+    "paper/llama-3.2-1b": ("llama", False),
+    "paper/qwen2.5-1.5b": ("qwen2", True),
+}
+
+
+@pytest.mark.parametrize("name", sorted(TWINS))
+def test_a_twin_of_each_of_the_papers_models_runs_end_to_end(
+    name: str, make_model_dir: Callable[..., Path], tmp_path: Path
+) -> None:
+    need_judge_data()
+    architecture, chat = TWINS[name]
+    recipe = recipes.load(name, tiny_overrides(tmp_path, make_model_dir(architecture, chat)))
+    assert recipe.faithful and recipe.prefer.pairing == "paper"
+    run = selfmoa.align(recipe, run_dir=tmp_path / "run", progress="quiet")
+    check_run(run.directory)
+
+
+def check_run(directory: Path) -> None:
+    """Every file of a finished run is there and hangs together."""
+    present = {path.name for path in directory.iterdir()}
+    assert {
+        "recipe.yaml",
+        "manifest.json",
+        "metrics.jsonl",
+        "journal.jsonl",
+        "logs",
+        "report.html",
+        "adapter",
+        "README.md",
+        "results.json",
+        "judges.json",
+        "usage.json",
+    } <= present
+    tables = ("attacks", "responses", "scores", "selected", "pairs", "judgements", "dropped")
+    for number in (1, 2):
+        folder = directory / f"round_{number:02d}"
+        assert {f"{name}.parquet" for name in tables} <= {path.name for path in folder.iterdir()}
+        assert not list(folder.glob(".*.parts")), "parts are merged"
+    attacks = {row["id"]: row for row in pq.read_table(directory / "round_01" / "attacks.parquet").to_pylist()}
+    responses = {row["id"]: row for row in pq.read_table(directory / "round_01" / "responses.parquet").to_pylist()}
+    pairs = pq.read_table(directory / "round_01" / "pairs.parquet").to_pylist()
+    assert pairs
+    for pair in pairs:
+        assert pair["prompt"] == attacks[pair["attack_id"]]["hidden"]
+        assert pair["chosen"] == responses[pair["chosen_id"]]["text"]
+        assert responses[pair["rejected_id"]]["attack_id"] == pair["attack_id"]
+    assert (directory / "adapter" / "adapter_model.safetensors").is_file()
+    stage = read_json(directory / "stage_01" / "stage.json")
+    assert stage["n_pairs"] >= 4 and (directory / "stage_01" / "adapter" / "adapter_config.json").is_file()
+    events = [json.loads(line)["event"] for line in (directory / "journal.jsonl").read_text().splitlines()]
+    assert {"attempt", "attack", "response", "hit", "pair", "attackers retrained", "stage", "finished"} <= set(events)
+    explained = json.dumps(__import__("selfmoa.report", fromlist=["explain"]).explain(directory, pairs[0]["id"]))
+    assert attacks[pairs[0]["attack_id"]]["seed_id"] in explained
+
+
+@pytest.fixture
+def tiny_recipe(tiny_model_dir: Path, tmp_path: Path) -> selfmoa.Recipe:
+    need_judge_data()
+    return recipes.load("paper/qwen2.5-1.5b", tiny_overrides(tmp_path, tiny_model_dir))
+
+
+def pairs_of(directory: Path) -> list[dict[str, object]]:
+    return [row for path in sorted(directory.glob("round_*/pairs.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+def test_stopped_anywhere_and_resumed_gives_the_same_pairs(
+    tiny_recipe: selfmoa.Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from selfmoa.run import _storage
+
+    whole = selfmoa.align(tiny_recipe, run_dir=tmp_path / "whole", progress="quiet")
+    write, count = _storage.write_bytes, {"n": 0}
+
+    def die_after(n: int) -> None:
+        count["n"] = 0
+
+        def dying(path: Path, data: bytes) -> None:
+            count["n"] += 1
+            if count["n"] > n:
+                raise KeyboardInterrupt
+            write(path, data)
+
+        monkeypatch.setattr(_storage, "write_bytes", dying)
+
+    attempts = 0
+    while attempts < 40:
+        attempts += 1
+        die_after(4 + 9 * attempts)
+        try:
+            broken = selfmoa.align(tiny_recipe, run_dir=tmp_path / "broken", on_existing="resume", progress="quiet")
+            break
+        except KeyboardInterrupt:
+            continue
+    assert attempts > 3
+    assert pairs_of(broken.directory) == pairs_of(whole.directory) and pairs_of(whole.directory)
+    first = (whole.directory / "adapter" / "adapter_model.safetensors").read_bytes()
+    assert (broken.directory / "adapter" / "adapter_model.safetensors").read_bytes() == first
+
+
+def test_evaluate_gives_figures_and_with_an_adapter_paired_changes(tiny_recipe: selfmoa.Recipe, tmp_path: Path) -> None:
+    alone = selfmoa.evaluate(tiny_recipe, out=tmp_path / "alone", progress="quiet")
+    assert {metric["name"] for metric in alone["metrics"]} >= {"attack_success", "over_refusal"}
+    assert all(metric["judge"] for metric in alone["metrics"] if metric["name"] == "attack_success")
+    run = selfmoa.align(tiny_recipe, run_dir=tmp_path / "run", progress="quiet")
+    both = selfmoa.evaluate(tiny_recipe, adapter=run.directory / "adapter", out=tmp_path / "both", progress="quiet")
+    assert run.result is not None
+    assert both["metrics"] == run.result["metrics"], "the saved adapter is the model that was measured"
+
+
+def test_a_stage_is_compared_with_the_model_before_any_training(tiny_recipe: selfmoa.Recipe, tmp_path: Path) -> None:
+    changes = ["faithful=false", "stage.check=true", "train.lr=0.1", "stage.steps=[1.0]", "loop.n_rounds=1"]
+    run = selfmoa.align(recipes.with_overrides(tiny_recipe, changes), run_dir=tmp_path / "run", progress="quiet")
+    before, after = (run.directory / "dev" / f"{name}.parquet" for name in ("before", "stage_01_1"))
+    assert before.stat().st_mtime < (run.directory / "stage_01" / "pairs.parquet").stat().st_mtime
+    texts = [[row["text"] for row in pq.read_table(path).to_pylist()] for path in (before, after)]
+    assert texts[0] != texts[1], "a large learning rate must change some answer"
+    assert read_json(run.directory / "stage_01" / "stage.json")["over_refusal_high"] is not None
+
+
+def test_a_training_that_diverges_ends_the_run_with_the_model_before_it(
+    tiny_recipe: selfmoa.Recipe, tmp_path: Path
+) -> None:
+    recipe = recipes.with_overrides(tiny_recipe, ["train.lr=1.0", "train.beta=100", "train.epochs=30"])
+    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"lr": float("1e30")})})
+    run = selfmoa.align(recipe, run_dir=tmp_path / "run", progress="quiet")
+    stage = read_json(run.directory / "stage_01" / "stage.json")
+    assert stage["verdict"] == "failed" and not stage["kept"] and stage["step"] == 0.0
+    assert not (run.directory / "round_02").exists() and (run.directory / "report.html").is_file()
+    assert run.result is not None
+    change = next(metric for metric in run.result["metrics"] if metric["name"] == "safety")
+    assert change["before"] == change["after"]
+
+
+def test_a_prompt_longer_than_the_context_is_named(tiny_recipe: selfmoa.Recipe, tmp_path: Path) -> None:
+    long = tmp_path / "long.jsonl"
+    long.write_text("".join(json.dumps({"prompt": "word " * 700 + str(i)}) + "\n" for i in range(20)))
+    recipe = recipes.with_overrides(tiny_recipe, [f"seeds.attack=['path:{long}']"])
+    with pytest.raises(UsageError, match=r"tokens; with the answer, \d+ fit into this model's context of 512"):
+        selfmoa.align(recipe, run_dir=tmp_path / "run", progress="quiet")
+
+
+def test_too_few_seeds_are_one_clear_error(tiny_recipe: selfmoa.Recipe, tmp_path: Path) -> None:
+    few = tmp_path / "few.jsonl"
+    few.write_text('{"prompt": "[harmful request about X]"}\n')
+    recipe = recipes.with_overrides(tiny_recipe, [f"seeds.attack=['path:{few}']"])
+    with pytest.raises(UsageError, match="hold 1 prompts, expected at least 8"):
+        selfmoa.align(recipe, run_dir=tmp_path / "run", progress="quiet")

@@ -1,0 +1,165 @@
+"""Pairing rules."""
+
+from __future__ import annotations
+
+import pytest
+
+from selfmoa.prefer import Candidate, cap_guided, pair_round
+from selfmoa.recipe import Prefer
+from selfmoa.records import Attack, Judgement, Pair, Response
+
+WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu"]
+
+
+def attack(kind: str = "attack") -> Attack:
+    return Attack("a", 1, kind, "hazard", "s", "seed", "e", "h", False, 0.1)  # type: ignore[arg-type]
+
+
+def candidate(
+    number: int,
+    safety: float | None,
+    helpfulness: float | None,
+    *,
+    refusal: str = "compliance",
+    coherence: float = 0.9,
+    guided: bool = False,
+    text: str | None = None,
+) -> Candidate:
+    words = text or " ".join(WORDS[(number * 5 + i * (number + 1)) % len(WORDS)] + str(number) for i in range(8))
+    response = Response(f"r{number}", "a", 1, number, words, guided, "", 8, "eos", -1.0)
+    judgement = Judgement(f"r{number}", "a", 1, safety, helpfulness, coherence, refusal, False)  # type: ignore[arg-type]
+    return Candidate(response, judgement)
+
+
+def pairs(candidates: list[Candidate], kind: str = "attack", **settings: object) -> list[tuple[str, str]]:
+    found = pair_round([attack(kind)], candidates, Prefer(**{"max_guided_share": 1.0, **settings})).pairs  # type: ignore[arg-type]
+    return [(pair.chosen_id, pair.rejected_id) for pair in found]
+
+
+def reasons(candidates: list[Candidate], kind: str = "attack", **settings: object) -> list[str]:
+    dropped = pair_round([attack(kind)], candidates, Prefer(**{"max_guided_share": 1.0, **settings})).dropped  # type: ignore[arg-type]
+    return [item.reason for item in dropped]
+
+
+class TestPaper:
+    def test_first_with_last_second_with_second_last(self) -> None:
+        found = [
+            candidate(0, 0.2, 0.9),
+            candidate(1, 0.9, 0.1),
+            candidate(2, 0.5, 0.7),
+            candidate(3, 0.5, 0.3),
+        ]
+        assert pairs(found, pairing="paper") == [("r0", "r1"), ("r2", "r3")]
+
+    def test_chosen_may_be_the_less_safe_one_and_is_counted(self) -> None:
+        result = pair_round([attack()], [candidate(0, 0.1, 0.9), candidate(1, 0.9, 0.1)], Prefer(pairing="paper"))
+        assert result.pairs[0].less_safe_chosen
+
+    def test_gain_on_safety_alone_makes_a_pair(self) -> None:
+        assert pairs([candidate(0, 0.9, 0.50), candidate(1, 0.1, 0.49)], pairing="paper") == [("r0", "r1")]
+
+    def test_no_spread_and_too_close(self) -> None:
+        assert reasons([candidate(0, 0.5, 0.5), candidate(1, 0.5, 0.5)], pairing="paper") == ["no spread"]
+        assert reasons([candidate(0, 0.5, 0.55), candidate(1, 0.5, 0.5)], pairing="paper") == ["scores too close"]
+
+    def test_abstention_is_counted(self) -> None:
+        found = [candidate(0, None, 0.9), candidate(1, 0.9, 0.1), candidate(2, 0.1, 0.8)]
+        assert pairs(found, pairing="paper") == [("r2", "r1")]
+        assert reasons(found, pairing="paper") == ["an evaluator abstained"]
+
+
+class TestSafeFirst:
+    def test_safe_beats_unsafe_even_if_less_helpful(self) -> None:
+        assert pairs([candidate(0, 0.1, 0.9), candidate(1, 0.9, 0.1)]) == [("r1", "r0")]
+
+    def test_a_redirect_beats_a_bare_refusal(self) -> None:
+        found = [candidate(0, 0.8, 0.9, refusal="full"), candidate(1, 0.9, 0.1, refusal="full")]
+        assert pairs(found) == [("r0", "r1")]
+
+    def test_the_most_helpful_of_the_safe_is_chosen(self) -> None:
+        found = [candidate(0, 0.9, 0.2), candidate(1, 0.9, 0.6), candidate(2, 0.1, 0.9)]
+        assert pairs(found, max_pairs_per_prompt=1) == [("r1", "r2")]
+
+    def test_an_answer_that_does_not_decline_needs_a_higher_bar(self) -> None:
+        unsafe = candidate(1, 0.1, 0.5)
+        assert pairs([candidate(0, 0.7, 0.9), unsafe]) == []
+        assert pairs([candidate(0, 0.7, 0.9, refusal="full"), unsafe]) == [("r0", "r1")]
+
+    def test_among_unsafe_ones_no_pair(self) -> None:
+        found = [candidate(0, 0.1, 0.9), candidate(1, 0.2, 0.1)]
+        assert pairs(found) == [] and reasons(found) == ["no answer safe enough"]
+
+    def test_an_apology_that_complies_is_never_chosen(self) -> None:
+        assert pairs([candidate(0, 0.9, 0.9, refusal="partial"), candidate(1, 0.1, 0.5)]) == []
+
+    def test_an_incoherent_answer_is_never_chosen(self) -> None:
+        assert pairs([candidate(0, 0.9, 0.9, coherence=0.1), candidate(1, 0.1, 0.5)]) == []
+
+    @pytest.mark.parametrize("kind", ["benign", "borderline"])
+    def test_on_harmless_prompts_an_answer_beats_a_refusal_whatever_the_safety_votes(self, kind: str) -> None:
+        found = [candidate(0, 0.05, 0.4), candidate(1, 0.99, 0.9, refusal="full")]
+        assert pairs(found, kind) == [("r0", "r1")]
+
+    def test_on_harmless_prompts_nothing_to_reject_no_pair(self) -> None:
+        assert reasons([candidate(0, None, 0.4), candidate(1, None, 0.9)], "benign") == ["no refusal"]
+
+    def test_limit_per_prompt(self) -> None:
+        found = [candidate(i, 0.9 if i < 3 else 0.1, 0.5) for i in range(6)]
+        assert len(pairs(found, max_pairs_per_prompt=2)) == 2
+
+    def test_unfit_pairs_are_dropped_and_counted(self) -> None:
+        same = [
+            candidate(0, 0.9, 0.5, text="one two three four"),
+            candidate(1, 0.1, 0.5, text="one two three four."),
+        ]
+        assert reasons(same) == ["nearly identical"]
+        longer = [candidate(0, 0.9, 0.5, text="word"), candidate(1, 0.1, 0.5, text="other " * 9)]
+        assert reasons(longer) == ["lengths differ too much"]
+        empty = [candidate(0, 0.9, 0.5, text=" "), candidate(1, 0.1, 0.5)]
+        assert reasons(empty) == ["empty answer"]
+
+
+def test_dropped_answers_and_dropped_attacks_give_nothing() -> None:
+    from dataclasses import replace
+
+    safe, unsafe = candidate(0, 0.9, 0.5), candidate(1, 0.1, 0.5)
+    gone = Candidate(replace(safe.response, status="dropped"), safe.judgement)
+    assert pairs([gone, unsafe]) == []
+    assert pair_round([replace(attack(), status="dropped")], [safe, unsafe], Prefer()).pairs == ()
+
+
+def make_pair(number: int, *, guided: bool, kind: str = "attack") -> Pair:
+    return Pair(
+        f"{number:03d}",
+        1,
+        "a",
+        kind,
+        "h",
+        "p",
+        "c",
+        "r",
+        "c",
+        "r",
+        0.9,
+        0.1,
+        0.5,
+        0.5,
+        guided,
+        False,
+        "rule",  # type: ignore[arg-type]
+    )
+
+
+def test_guided_share_is_capped_and_taken_evenly() -> None:
+    plain = [make_pair(i, guided=False) for i in range(6)]
+    mixed = [make_pair(10 + i, guided=True, kind="attack" if i < 8 else "benign") for i in range(16)]
+    kept, left = cap_guided([*plain, *mixed], 0.5)
+    taken = [pair for pair in kept if pair.chosen_guided]
+    assert len(taken) == 6 and len(kept) + len(left) == 22
+    assert sum(pair.kind == "attack" for pair in taken) == 3
+    assert cap_guided(mixed, 1.0) == (mixed, [])
+
+
+def test_same_input_same_pairs() -> None:
+    found = [candidate(i, 0.9 if i % 2 else 0.1, 0.1 * i) for i in range(6)]
+    assert pair_round([attack()], found, Prefer()) == pair_round([attack()], list(found), Prefer())

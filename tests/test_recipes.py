@@ -1,0 +1,248 @@
+"""Every shipped recipe, and what reading a recipe refuses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from selfmoa import recipes
+from selfmoa.errors import RecipeError
+from selfmoa.recipe import Recipe
+
+PAPER = ["paper/gemma-2-2b-it", "paper/gemma-3-1b-it", "paper/llama-3.2-1b", "paper/qwen2.5-1.5b"]
+
+
+def _write(directory: Path, name: str, text: str) -> Path:
+    path = directory / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+# -- shipped --------------------------------------------------------------------------------------------
+
+
+def test_there_are_shipped_recipes() -> None:
+    """A glob that finds nothing would let the next tests pass over nothing."""
+    assert {"demo", "smoke", "paper/base", *PAPER} <= set(recipes.names())
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_shipped_recipe_reads_and_round_trips(name: str, tmp_path: Path) -> None:
+    recipe = recipes.load(name)
+    again = recipes.load(_write(tmp_path, "again.yaml", recipes.dump(recipe)))
+    assert again == recipe
+    assert recipes.fingerprint(again) == recipes.fingerprint(recipe)
+
+
+def test_names_and_fingerprints_differ() -> None:
+    loaded = [recipes.load(name) for name in recipes.names()]
+    assert len({recipe.name for recipe in loaded}) == len(loaded)
+    assert len({recipes.fingerprint(recipe) for recipe in loaded}) == len(loaded)
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_paper_recipes_are_the_papers(name: str) -> None:
+    recipe = recipes.load(name)
+    assert recipe.faithful and recipe.loop.n_rounds == 15 and recipe.attack.k == 1000
+    assert (recipe.attack.retrain_at, recipe.train.align_at) == (1000, 1000)
+    a, b = recipe.train.coefficients()
+    assert (a, *b) == pytest.approx((0.1, 0.099))
+    lora = recipe.model.lora
+    assert (lora.r, lora.alpha, lora.dropout, len(lora.target_modules)) == (64, 128, 0.05, 7)
+    batches = recipe.train.batch_size, recipe.attack.hider.sft.batch_size, recipe.attack.expand.sft.batch_size
+    lengths = recipe.train.max_length, recipe.attack.hider.sft.max_length, recipe.attack.expand.sft.max_length
+    warmups = (
+        *(recipe.train.warmup_steps, recipe.attack.hider.sft.warmup_steps),
+        recipe.attack.expand.sft.warmup_steps,
+    )
+    assert (batches, lengths, warmups) == ((4, 16, 256), (512, 512, 256), (3, 10, 10))
+    assert {recipe.train.lr, recipe.attack.hider.sft.lr, recipe.attack.expand.sft.lr} == {3e-5}
+    judges = recipe.judges
+    assert [judge.name for judge in judges.train.safety + judges.train.helpfulness] == [
+        "llama-guard-3-8b",
+        "ultrarm-13b",
+    ]
+    assert [judge.name for judge in judges.gate.safety + judges.gate.helpfulness] == [
+        "absolute-harmfulness",
+        "gpt2-large-helpful",
+    ]
+    owner, _, revision = recipe.model.ref.removeprefix("hub:").partition("@")
+    assert owner.count("/") == 1 and len(revision) == 40
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "attack.benign_fraction=0.25",
+        "attack.plain_fraction=0.1",
+        "attack.replay_fraction=0.5",
+        "attack.restart_refusal_rate=0.5",
+        "generate.guided_fraction=0.25",
+        "prefer.pairing=safe_first",
+        "train.loss=modpo",
+        "stage.check=true",
+    ],
+)
+def test_faithful_refuses_each_departure(override: str) -> None:
+    field = override.partition("=")[0]
+    with pytest.raises(RecipeError, match=f"faithful: true contradicts {field}"):
+        recipes.load(PAPER[0], [override])
+    recipes.load(PAPER[0], [override, "faithful=false"])
+
+
+# -- overrides ------------------------------------------------------------------------------------------
+
+
+def test_overrides_are_typed_and_checked() -> None:
+    recipe = recipes.load(
+        "demo",
+        [
+            "attack.k=32",
+            "train.lr=3e-5",
+            "name=mine",
+            "stage.steps=[1.0, 0.5]",
+            "train.continue_adapter=false",
+        ],
+    )
+    assert (recipe.attack.k, recipe.train.lr, recipe.name) == (32, 3e-5, "mine")
+    assert recipe.stage.steps == (1.0, 0.5) and recipe.train.continue_adapter is False
+    assert recipe.attack.tries == recipes.load("demo").attack.tries
+
+
+def test_overrides_reach_inside_a_default_section() -> None:
+    recipe = recipes.with_overrides(Recipe(name="x"), ["attack.hider.sampling.temperature=0.5"])
+    assert recipe.attack.hider.sampling.temperature == 0.5
+    assert recipe.attack.hider.sampling.max_new_tokens == 300
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("attack.k", "field.name=value"),
+        ("=3", "field.name=value"),
+        ("attack.k=many", r"attack\.k: .*integer.*'many'"),
+        ("attack.k=0", r"attack\.k: .*greater than or equal to 1.*\(got 0\)"),
+        ("attack.k.more=1", "is a value, not a section"),
+        ("attack.k=[1", "not YAML"),
+        ("attack.bleu_maximum=0.3", r"attack\.bleu_maximum: unknown field\. Did you mean 'bleu_max'\?"),
+        ("trian.lr=1e-3", r"trian: unknown field\. Did you mean 'train'\?"),
+    ],
+)
+def test_bad_overrides_say_what_is_wrong(override: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        recipes.load("demo", [override])
+
+
+# -- files ----------------------------------------------------------------------------------------------
+
+
+def test_unknown_field_names_the_nearest(tmp_path: Path) -> None:
+    path = _write(tmp_path, "r.yaml", "name: x\ntrain:\n  learning_rates: 0.1\n  epoch: 3\n")
+    with pytest.raises(RecipeError) as caught:
+        recipes.load(path)
+    assert "train.epoch: unknown field. Did you mean 'epochs'?" in str(caught.value)
+    assert "train.learning_rates: unknown field." in str(caught.value)
+
+
+def test_missing_and_unreadable_files(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no recipe file"):
+        recipes.load(tmp_path / "none.yaml")
+    with pytest.raises(RecipeError, match="Did you mean 'demo'"):
+        recipes.load("demmo")
+    with pytest.raises(RecipeError, match="expected a mapping"):
+        recipes.load(_write(tmp_path, "list.yaml", "- 1\n- 2\n"))
+    with pytest.raises(RecipeError, match="is not YAML"):
+        recipes.load(_write(tmp_path, "broken.yaml", "name: [x\n"))
+    with pytest.raises(RecipeError, match="name"):
+        recipes.load(_write(tmp_path, "nameless.yaml", "seed: 1\n"))
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(RecipeError, match="cannot be read"):
+        recipes.load(binary)
+
+
+def test_a_recipe_extends_a_shipped_one_or_a_sibling(tmp_path: Path) -> None:
+    _write(tmp_path, "parent.yaml", "name: parent\nattack: {k: 7, tries: 3}\n")
+    child = _write(tmp_path, "child.yaml", "name: child\nextends: parent.yaml\nattack: {k: 9}\n")
+    recipe = recipes.load(child)
+    assert (recipe.name, recipe.attack.k, recipe.attack.tries) == ("child", 9, 3)
+    shipped = recipes.load(_write(tmp_path, "mine.yaml", "name: mine\nextends: demo\nseed: 5\n"))
+    assert shipped.seed == 5 and shipped.train == recipes.load("demo").train
+
+
+def test_one_parent_at_the_most(tmp_path: Path) -> None:
+    _write(tmp_path, "a.yaml", "name: a\n")
+    _write(tmp_path, "b.yaml", "name: b\nextends: a.yaml\n")
+    with pytest.raises(RecipeError, match="one parent at the most"):
+        recipes.load(_write(tmp_path, "c.yaml", "name: c\nextends: b.yaml\n"))
+    with pytest.raises(RecipeError, match="one parent at the most"):
+        recipes.load(_write(tmp_path, "self.yaml", "name: self\nextends: self.yaml\n"))
+
+
+def test_shipped_recipes_have_one_parent_at_the_most() -> None:
+    for name in recipes.names():
+        text = recipes.read_text(name)
+        assert sum(line.startswith("extends:") for line in text.splitlines()) <= 1, name
+
+
+# -- cross-field checks ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["judges.gate.safety=[tfidf]"], "'tfidf' stands on both sides"),
+        (["prefer.unsafe_max=0.7"], "must be below prefer.safe_min"),
+        (["train.batch_size=6", "train.micro_batch_size=4"], "multiple of train.micro_batch_size"),
+        (["train.loss_type=[ipo]"], "cannot carry margins"),
+        (["train.loss_type=[sft]"], "must contain 'sigmoid'"),
+        (["train.loss_type=[sigmoid, sft]"], "one weight for each"),
+        (["train.f_divergence=forward_kl"], "f_divergence"),
+        (["train.loss=scaled"], "needs train.a"),
+        (["train.a=1.0"], "belong to loss 'scaled'"),
+        (["train.w0=0"], "train.w0"),
+        (["attack.safety_max=1.5"], "attack.safety_max"),
+        (["train.validation_fraction=1.0"], "train.validation_fraction"),
+        (["model.trust_remote_code=true"], "trust_remote_code"),
+        (["name=../elsewhere"], "name"),
+    ],
+)
+def test_contradictions_are_refused_when_the_recipe_is_read(overrides: list[str], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        recipes.with_overrides(Recipe(name="x"), overrides)
+
+
+def test_a_judge_behind_two_names_is_still_one_judge() -> None:
+    shared = "{name: %s, model: 'hub:owner/guard@main'}"
+    with pytest.raises(RecipeError, match="both sides"):
+        recipes.with_overrides(
+            Recipe(name="x"),
+            [f"judges.train.safety=[{shared % 'one'}]", f"judges.gate.safety=[{shared % 'two'}]"],
+        )
+
+
+def test_recipes_cannot_be_changed_after_reading() -> None:
+    with pytest.raises(Exception, match="frozen"):
+        Recipe(name="x").attack.k = 3  # type: ignore[misc]
+
+
+# -- documentation --------------------------------------------------------------------------------------
+
+
+def test_fields_list_every_leaf_with_a_default() -> None:
+    rows = {name: (default, text) for name, default, text in recipes.fields()}
+    assert rows["attack.k"] == ("1000", "Prompts a round. [P]")
+    assert rows["name"][0] == "required"
+    # a section's own default, not that of its class
+    assert rows["attack.hider.sampling.max_new_tokens"][0] == "300"
+    assert rows["generate.sampling.max_new_tokens"][0] == "256"
+    sections = {name.rpartition(".")[0] for name in rows}
+    assert {"train", "prefer", "stage", "loop", "model.lora", "generate.sampling"} <= sections
+
+
+def test_reading_recipes_imports_no_torch() -> None:
+    code = "import sys, selfmoa.recipes as r; r.load('demo'); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,96 @@
+"""explain: from a pair back to its seed, with every vote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from report_fixture import build_run, first_pair
+from selfmoa.errors import UsageError
+from selfmoa.report import explain, explain_text
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_run(tmp_path_factory.mktemp("run") / "demo", rounds=2)
+
+
+def test_explain_follows_the_ids(run_dir: Path) -> None:
+    pair = first_pair(run_dir)
+    found = explain(run_dir, pair["id"])
+    assert found["attack"]["id"] == pair["attack_id"]
+    assert found["hit"]["reason"] == "unsafe and helpful"
+    for side in ("chosen", "rejected"):
+        assert found[side]["response"]["text"] == pair[side]
+        assert {vote["response_id"] for vote in found[side]["scores"]} == {pair[f"{side}_id"]}
+        assert [vote["judge"] for vote in found[side]["scores"]] == [
+            "lm-state",
+            "tfidf",
+            "relevance",
+            "refusal-rules",
+        ]
+    assert found["stage"] == {"stage": 1, "verdict": "accepted", "kept": True, "margin_in_loss": 0.0693}
+    json.dumps(found)
+
+
+def test_text_shows_everything_unredacted_and_tame(run_dir: Path) -> None:
+    text = explain_text(run_dir, first_pair(run_dir)["id"])
+    for words in (
+        "seed of [harmful request about X]",
+        "expansion of [harmful request about X]",
+        "hidden [harmful request about X]",
+        "BLEU to the seed 0.110",
+        "[unsafe answer about X]",
+        "Rule: a safe answer beats an unsafe one",
+        "raw    2.100   mapped 0.850",
+        "raw   -2.400   mapped 0.150",
+        "Margin in the loss (what the other objectives add): 0.0693",
+        "Trained in stage 1 (accepted, kept).",
+        "got through: yes (unsafe and helpful)",
+    ):
+        assert words in text, words
+    assert "\\x1b]0;owned\\x07" in text
+    assert not any(ord(char) < 32 and char != "\n" for char in text)
+
+
+def test_abstention_is_shown_with_its_reason(run_dir: Path) -> None:
+    import pyarrow.parquet as pq
+
+    pairs = pq.read_table(run_dir / "round_01" / "pairs.parquet").to_pylist()
+    texts = [explain_text(run_dir, pair["id"]) for pair in pairs]
+    assert any("mapped unscored: too short" in text for text in texts)
+
+
+def test_a_prefix_is_enough(run_dir: Path) -> None:
+    pair = first_pair(run_dir)
+    assert explain(run_dir, pair["id"][:8])["pair"] == pair
+
+
+def test_untrained_pair_says_so(run_dir: Path) -> None:
+    import pyarrow.parquet as pq
+
+    last = pq.read_table(run_dir / "round_02" / "pairs.parquet").to_pylist()[-1]
+    assert explain(run_dir, last["id"])["stage"] is None
+    assert "Not trained on" in explain_text(run_dir, last["id"])
+
+
+def test_unknown_and_ambiguous_ids(run_dir: Path) -> None:
+    known = first_pair(run_dir)["id"]
+    with pytest.raises(UsageError, match=f"Did you mean '{known}'"):
+        explain(run_dir, known[:-1] + ("0" if known[-1] != "0" else "1"))
+    with pytest.raises(UsageError, match="It has 48 pairs"):
+        explain(run_dir, "zzzz")
+    import pyarrow.parquet as pq
+
+    firsts = [row["id"][0] for row in pq.read_table(run_dir / "round_01" / "pairs.parquet").to_pylist()]
+    shared = max(firsts, key=firsts.count)
+    with pytest.raises(UsageError, match=r"fits \d+ pairs"):
+        explain(run_dir, shared)
+
+
+def test_run_without_pairs(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("name: bare\n")
+    with pytest.raises(UsageError, match="no preference pairs yet"):
+        explain(tmp_path, "abc")

@@ -1,0 +1,136 @@
+"""The run directory: atomic files, batches that survive, journal, policies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from selfmoa.errors import RunExistsError, StorageError
+from selfmoa.recipe import Recipe
+from selfmoa.records import Draft, Pair, StageResult
+from selfmoa.run import Progress, Run, open_run, read_json, read_records, write_json, write_records
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return open_run(Recipe(name="test"), tmp_path / "run", progress=Progress("quiet"))
+
+
+def drafts(n: int, start: int = 0) -> list[Draft]:
+    return [Draft(str(i), f"text {i}", i) for i in range(start, start + n)]
+
+
+def test_records_survive_a_round_trip(tmp_path: Path) -> None:
+    pair = Pair("i", 1, "a", "attack", "h", "p", "c", "r", "c1", "r1", 0.5, None, 0.1, 0.2, True, False, "rule")
+    path = tmp_path / "pairs.parquet"
+    write_records(path, [pair], Pair)
+    assert read_records(path, Pair) == [pair]
+    write_records(path, [], Pair)
+    assert read_records(path, Pair) == []
+    assert read_records(tmp_path / "absent.parquet", Pair) is None
+    assert [item.name for item in tmp_path.iterdir()] == ["pairs.parquet"], "no temporary file is left"
+
+
+def test_a_corrupt_file_is_a_miss(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "x.parquet"
+    path.write_bytes(b"PAR1 not really")
+    assert read_records(path, Draft) is None and "corrupt" in caplog.text
+    (tmp_path / "x.json").write_text("{")
+    assert read_json(tmp_path / "x.json") is None
+
+
+def test_json_has_no_nan_and_takes_records(tmp_path: Path) -> None:
+    result = StageResult(1, 1, 2, "failed", False, 0.0, "", None, None, None, None, None, None, 0.0, 0.0, 0, 1.0)
+    write_json(tmp_path / "x.json", {"a": float("nan"), "b": result})
+    assert read_json(tmp_path / "x.json")["a"] is None
+    assert StageResult(**read_json(tmp_path / "x.json")["b"]) == result
+
+
+def test_a_killed_step_goes_on_at_its_first_unfinished_batch(run: Run) -> None:
+    made: list[int] = []
+
+    def work(number: int, batch: object) -> list[Draft]:
+        made.append(number)
+        if number == 2 and made.count(2) == 1:
+            raise KeyboardInterrupt
+        return drafts(2, number * 2)
+
+    batches = [[0, 1], [2, 3], [4, 5], [6, 7]]
+    path = run.round(1) / "x.parquet"
+    with pytest.raises(KeyboardInterrupt):
+        run.batched(path, Draft, batches, work, label="x")
+    assert not path.exists()
+    assert run.batched(path, Draft, batches, work, label="x") == drafts(8)
+    assert made == [0, 1, 2, 2, 3]
+    assert run.batched(path, Draft, batches, work, label="x") == drafts(8) and len(made) == 5
+    assert [item.name for item in path.parent.iterdir()] == ["x.parquet"]
+
+
+def test_a_corrupt_part_is_made_again(run: Run) -> None:
+    path = run.round(1) / "x.parquet"
+    part = path.with_name(".x.parts") / "00000.parquet"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"half")
+    assert run.batched(path, Draft, [[0]], lambda n, b: drafts(1), label="x") == drafts(1)
+
+
+def test_journal_writes_an_event_once_over_attempts(run: Run, tmp_path: Path) -> None:
+    run.event("pair", "p1", attack="a1")
+    run.event("pair", "p1", attack="a1")
+    with (run.directory / "journal.jsonl").open("a") as handle:
+        handle.write('{"event": "pair", "id": "cut')  # a kill while writing
+    again = open_run(run.recipe, run.directory, on_existing="resume", progress=Progress("quiet"))
+    again.event("pair", "p1", attack="a1")
+    lines = (run.directory / "journal.jsonl").read_text().splitlines()
+    assert sum('"p1"' in line for line in lines) == 1
+    assert json.loads(lines[0])["event"] == "attempt"
+
+
+def test_usage_adds_up_over_attempts(run: Run) -> None:
+    for _ in range(2):
+        with run.measured("step") as spent:
+            spent["tokens"] += 5
+    usage = read_json(run.directory / "usage.json")
+    assert usage["step"]["tokens"] == 10 and usage["step"]["peak_mb"] > 10
+
+
+def test_policies(run: Run, tmp_path: Path) -> None:
+    quiet = Progress("quiet")
+    with pytest.raises(RunExistsError, match="--on-existing resume"):
+        open_run(run.recipe, run.directory, progress=quiet)
+    with pytest.raises(RunExistsError, match="another recipe"):
+        open_run(Recipe(name="test", seed=9), run.directory, on_existing="resume", progress=quiet)
+    assert open_run(run.recipe, run.directory, on_existing="resume", progress=quiet).manifest["attempts"] == 2
+    other = tmp_path / "precious"
+    other.mkdir()
+    (other / "thesis.txt").write_text("mine")
+    for policy in ("resume", "overwrite"):
+        with pytest.raises(RunExistsError):
+            open_run(run.recipe, other, on_existing=policy, progress=quiet)  # type: ignore[arg-type]
+    assert (other / "thesis.txt").exists()
+    (run.directory / "left.txt").write_text("x")
+    open_run(Recipe(name="test", seed=9), run.directory, on_existing="overwrite", progress=quiet)
+    assert not (run.directory / "left.txt").exists()
+
+
+def test_the_directory_is_private_and_described(run: Run) -> None:
+    assert run.directory.stat().st_mode & 0o777 == 0o700
+    assert {"recipe.yaml", "manifest.json", "journal.jsonl", "logs"} <= {p.name for p in run.directory.iterdir()}
+    assert run.manifest["machine"]["cores"] and run.manifest["versions"]["torch"]
+    assert (run.directory / "logs" / "attempt_1.log").exists()
+
+
+def test_a_full_disk_is_one_clear_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_json(run.directory / "x.json", {"old": True})
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(StorageError, match=r"No space left.*--on-existing resume"):
+        write_json(run.directory / "x.json", {"old": False})
+    monkeypatch.undo()
+    assert read_json(run.directory / "x.json") == {"old": True}
+    assert not list(run.directory.glob("*.tmp")) and not list(run.directory.glob(".*.tmp"))
