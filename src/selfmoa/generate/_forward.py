@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from selfmoa.generate._sampling import batches_by_length
+from selfmoa.generate._sampling import batches_by_length, left_padded
 
 __all__ = ["logprobs", "states"]
 
@@ -20,11 +20,12 @@ def logprobs(
 ) -> list[tuple[float, int]]:
     """(sum of log-probs in nats, tokens) of each completion; an empty completion gives (0.0, 0)."""
     rows = [_tokens(tokenizer, prompt, completion) for prompt, completion in pairs]
+    pad = int(tokenizer.pad_token_id)
     results = [(0.0, 0)] * len(rows)
     filled = [index for index, (_, completion) in enumerate(rows) if completion]
     for batch in batches_by_length([_length(rows[index]) for index in filled], batch_size):
         chosen = [filled[place] for place in batch]
-        tokens, mask, positions = _left_padded([rows[index] for index in chosen], tokenizer, net.device)
+        tokens, mask, positions = left_padded([_joined(rows[index]) for index in chosen], pad, net.device)
         longest = max(len(rows[index][1]) for index in chosen)
         # left padding puts the completions at the right edge, so only that many logits are needed
         logits = net(
@@ -56,6 +57,7 @@ def states(
 ) -> np.ndarray:
     """(layers, N, hidden) float32; an empty completion gives the state of the prompt's last token."""
     rows = [_tokens(tokenizer, prompt, completion) for prompt, completion in pairs]
+    pad = int(tokenizer.pad_token_id)
     body = net.get_base_model().model
     results = np.zeros((len(layers), len(rows), net.config.get_text_config().hidden_size), dtype=np.float32)
     seen: dict[int, torch.Tensor] = {}
@@ -71,7 +73,7 @@ def states(
     handles = [body.layers[layer - 1].register_forward_hook(catch(layer)) for layer in layers]
     try:
         for batch in batches_by_length([_length(row) for row in rows], batch_size):
-            tokens, mask, positions = _left_padded([rows[index] for index in batch], tokenizer, net.device)
+            tokens, mask, positions = left_padded([_joined(rows[index]) for index in batch], pad, net.device)
             with contextlib.suppress(_Enough):
                 body(input_ids=tokens, attention_mask=mask, position_ids=positions, use_cache=False)
             for place, index in enumerate(batch):
@@ -95,12 +97,5 @@ def _length(row: tuple[list[int], list[int]]) -> int:
     return len(row[0]) + len(row[1])
 
 
-def _left_padded(
-    rows: Sequence[tuple[list[int], list[int]]], tokenizer: PreTrainedTokenizerBase, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    width = max(_length(row) for row in rows)
-    pad = int(tokenizer.pad_token_id)
-    tokens = torch.tensor([[pad] * (width - _length(row)) + row[0] + row[1] for row in rows], device=device)
-    mask = torch.tensor([[0] * (width - _length(row)) + [1] * _length(row) for row in rows], device=device)
-    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-    return tokens, mask, positions
+def _joined(row: tuple[list[int], list[int]]) -> list[int]:
+    return row[0] + row[1]

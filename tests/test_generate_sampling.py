@@ -1,0 +1,82 @@
+"""The sampling engine against transformers' own `generate`, and its nucleus against the definition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from scipy.stats import chisquare
+from transformers import GenerationConfig
+
+from selfmoa.generate import LanguageModel, Request, _sampling
+from selfmoa.recipe import Lora, Sampling
+
+PROMPTS = ["a", "Tell me how to plant a garden.", "a", "word " * 70, "The quick brown fox", "a"]
+
+
+def plain(model: LanguageModel, prompt: str, tokens: int) -> list[int]:
+    """One prompt, alone, with transformers' own loop."""
+    ids = torch.tensor([model.tokenizer(prompt, add_special_tokens=False)["input_ids"]])
+    config = GenerationConfig(
+        do_sample=False, max_new_tokens=tokens, eos_token_id=model.tokenizer.eos_token_id, pad_token_id=0
+    )
+    output = model.net.generate(input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=config)
+    kept: list[int] = output[0, ids.shape[1] :].tolist()
+    return kept[: kept.index(model.tokenizer.eos_token_id)] if model.tokenizer.eos_token_id in kept else kept
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "gemma2", "gemma3"])
+def test_greedy_text_is_that_of_transformers(make_model_dir: Callable[..., Path], architecture: str) -> None:
+    """80 tokens: beyond the sliding window of 64; equal and unequal prompts in one batch."""
+    model = LanguageModel.load(make_model_dir(architecture, True), Lora(r=4, alpha=8), threads=2)
+    greedy = Sampling(temperature=0.0, max_new_tokens=80)
+    rendered = [model.render(Request(user=prompt)) for prompt in PROMPTS]
+    made = model.generate([Request(user=prompt) for prompt in PROMPTS], greedy, role="target", seed=0)
+    with torch.inference_mode():
+        expected = [plain(model, prompt, 80) for prompt in rendered]
+    assert [item.text for item in made] == [model.tokenizer.decode(ids, skip_special_tokens=True) for ids in expected]
+    assert [item.n_tokens for item in made] == [len(ids) for ids in expected]
+
+
+def test_finished_answers_leave_and_the_others_go_on_as_if_alone(
+    tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = LanguageModel.load(tiny_model_dir, Lora(r=4, alpha=8), threads=2)
+    requests = [Request(user=prompt) for prompt in PROMPTS]
+    greedy = Sampling(temperature=0.0, max_new_tokens=24)
+    whole = model.generate(requests, greedy, role="target", seed=0)
+    # end each answer at a token of its own, so that rows finish at different times
+    words = [model.tokenizer(item.text, add_special_tokens=False)["input_ids"] for item in whole]
+    ends = {words[1][5], words[3][11]}
+    monkeypatch.setattr(_sampling, "_ends", lambda net, tokenizer: ends)
+    made = model.generate(requests, greedy, role="target", seed=0)
+    for one, ids in zip(made, words, strict=True):
+        stop = next((place for place, token in enumerate(ids) if token in ends), None)
+        assert one.finish == ("length" if stop is None else "eos")
+        assert one.n_tokens == (24 if stop is None else stop)
+        assert one.text == model.tokenizer.decode(ids[:stop], skip_special_tokens=True)
+
+
+@pytest.mark.parametrize("candidates", [3, 1024], ids=["nucleus wider than the candidates", "within"])
+def test_draws_follow_the_nucleus(monkeypatch: pytest.MonkeyPatch, candidates: int) -> None:
+    """Probabilities 0.4 0.3 0.15 0.1 0.05 at top_p 0.8: the first three (0.7 < 0.8 <= 0.85), renormalised."""
+    monkeypatch.setattr(_sampling, "_CANDIDATES", candidates)
+    shares = torch.tensor([0.05, 0.4, 0.15, 0.3, 0.1])
+    logits = shares.log().repeat(20_000, 1) * 2.0  # undone by temperature 2
+    generator = torch.Generator().manual_seed(0)
+    top_p = 0.8 if candidates == 1024 else 0.9  # at 0.9 a fourth is needed, beyond three candidates
+    drawn = _sampling.pick(logits, Sampling(temperature=2.0, top_p=top_p), generator)
+    counts = torch.bincount(drawn, minlength=5).tolist()
+    nucleus = {1: 0.4, 3: 0.3, 2: 0.15} | ({4: 0.1} if top_p == 0.9 else {})
+    assert {place for place, count in enumerate(counts) if count} == set(nucleus)
+    total = sum(nucleus.values())
+    expected = [20_000 * share / total for share in nucleus.values()]
+    assert chisquare([counts[place] for place in nucleus], expected).pvalue > 1e-3
+
+
+def test_top_p_one_draws_from_everything() -> None:
+    logits = torch.tensor([0.5, 0.25, 0.25]).log().repeat(20_000, 1)
+    drawn = _sampling.pick(logits, Sampling(temperature=1.0, top_p=1.0), torch.Generator().manual_seed(0))
+    assert chisquare(torch.bincount(drawn, minlength=3).tolist(), [10_000, 5_000, 5_000]).pvalue > 1e-3
