@@ -18,7 +18,7 @@ CHAT = "chat"
 """As `template`: the tokenizer's own chat template, a user turn and an assistant turn."""
 _FIELD = re.compile(r"\{(\w+)\}")
 _MARKER = re.compile(r"<[^<>\n]{1,40}>|\[/?[A-Z]{2,10}\]")
-_FIXED_DATE = "January 01, 2025"
+_FIXED_DATE = "{% macro strftime_now(format) %}January 01, 2025{% endmacro %}"
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
@@ -39,13 +39,11 @@ def conversation(
         return [{"type": "text", "text": text}] if parts else text
 
     turns = [{"role": "user", "content": content(prompt)}, {"role": "assistant", "content": content(response)}]
+    template = tokenizer.get_chat_template()
+    if "strftime_now" in template:
+        template = _FIXED_DATE + template
     return str(
-        tokenizer.apply_chat_template(
-            turns,
-            tokenize=False,
-            add_generation_prompt=asks,
-            **{"strftime_now": lambda _format: _FIXED_DATE, **more},
-        )
+        tokenizer.apply_chat_template(turns, chat_template=template, tokenize=False, add_generation_prompt=asks, **more)
     )
 
 

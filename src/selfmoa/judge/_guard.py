@@ -60,10 +60,10 @@ def log_odds(logs: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
     P(safe) = sum of share x p over sum of p: a label with share 0.5 counts half.
     """
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # share 0; NaN logits of a broken model
         safe = np.logaddexp.reduce(logs + np.log(shares), axis=1)
         unsafe = np.logaddexp.reduce(logs + np.log(1.0 - shares), axis=1)
-    return safe - unsafe, np.exp(np.logaddexp.reduce(logs, axis=1))
+        return safe - unsafe, np.exp(np.logaddexp.reduce(logs, axis=1))
 
 
 class Guard(Hosted):

@@ -19,6 +19,10 @@ from selfmoa.records import stable_id
 __all__ = ["Hosted", "HostedOptions", "from_weights"]
 
 
+_LONGEST = 300
+"""Characters of a library's error that are quoted."""
+
+
 class HostedOptions(BaseModel):
     """Options of every family; unknown ones are refused."""
 
@@ -91,8 +95,9 @@ class Hosted(JudgeBase):
                 tokenizer: Any = AutoTokenizer.from_pretrained(directory)
                 net = self._load(directory).eval().to("cuda" if torch.cuda.is_available() else "cpu")
             except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+                what = " ".join(str(error).split())[:_LONGEST]
                 raise ModelError(
-                    f"Judge {self.name!r}: {self._ref} cannot be loaded: {error}. Expected config.json, a tokenizer "
+                    f"Judge {self.name!r}: {self._ref} cannot be loaded: {what}. Expected config.json, a tokenizer "
                     "and *.safetensors (pickled weights are never loaded; convert them)."
                 ) from error
             if tokenizer.pad_token_id is None:
