@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from selfmoa.cli._show import say, show_json
+from selfmoa.cli._show import say, show_json, show_table
 
 app = typer.Typer(help="Judges and their measured cards.", no_args_is_help=True)
 
@@ -19,11 +19,17 @@ _EMBEDDED = "wheel:smollm2-135m-instruct"
 
 @app.command("list")
 def list_() -> None:
-    """Names that a recipe may use."""
+    """Names that a recipe may use, with licence and access notes of the outside models."""
     from selfmoa import judge
 
+    rows = []
     for name in judge.known():
-        say(name)
+        preset = judge.preset_note(name)
+        if preset is None:
+            rows.append((name, "built in or plug-in", "", "", f"selfmoa judges card {name}"))
+        else:
+            rows.append((name, preset.family, preset.objective, preset.licence, preset.note))
+    show_table(("name", "family", "objective", "licence", "note"), rows)
 
 
 @app.command()
