@@ -277,6 +277,7 @@ def _write_stage(directory: Path, number: int, pairs: list[Pair], rng: random.Ra
         guided_share=0.41,
         trained_tokens=25_310,
         seconds=341.2,
+        first_tokens_share=0.37,
     )
     (where / "stage.json").write_text(json.dumps(dataclasses.asdict(result)))
     rows = [_metric_row(number, step, rng) for step in range(1, 41)]

@@ -74,6 +74,8 @@ def test_every_element_is_there(html: str) -> None:
         "restarted from the untouched base",
         "Preferred judged less safe",
         "Guided against unguided",
+        "In first 5 tokens",
+        "37 %",
         "inconclusive",
         "70 % of it",
         "164 920",

@@ -8,7 +8,7 @@ import torch
 from selfmoa import recipes
 from selfmoa.errors import RecipeError
 from selfmoa.recipe import Objective, Recipe, Train
-from selfmoa.train import filter_modpo_paper_eq1, modpo_loss, objective_scores, shift
+from selfmoa.train import filter_modpo_paper_eq1, first_tokens_share, modpo_loss, objective_scores, shift
 from train_helpers import pair, pairs
 
 # One pair: log p(chosen) - log p_ref(chosen) = 0.05, of the rejected 0.02, so d logratio = 0.03;
@@ -141,3 +141,12 @@ def test_sft_term_is_allowed() -> None:
         Recipe(name="x"), ["train.loss_type=[sigmoid, sft]", "train.loss_weights=[1.0, 0.1]"]
     )
     assert recipe.train.loss_weights == (1.0, 0.1)
+
+
+def test_first_tokens_share_by_hand() -> None:
+    """Chosen gains 1 + 0 + 1, rejected loses 2 + 0 + 0: 4 nats in all, 3 of them in the first token."""
+    before = [([-2.0, -1.0, -3.0], [-1.0, -1.0, -1.0])]
+    after = [([-1.0, -1.0, -2.0], [-3.0, -1.0, -1.0])]
+    assert first_tokens_share(before, after, n=1) == pytest.approx(3 / 4)
+    assert first_tokens_share(before, after, n=5) == pytest.approx(1.0)
+    assert first_tokens_share(before, before) is None

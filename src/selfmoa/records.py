@@ -206,3 +206,6 @@ class StageResult:
     guided_share: float
     trained_tokens: int
     seconds: float
+    first_tokens_share: float | None = None
+    """Share of the learnt preference that the first five tokens of the answers explain; near 1, the stage taught
+    an opening more than a behaviour."""

@@ -12,16 +12,16 @@ from transformers import PreTrainedTokenizerBase
 
 from selfmoa.generate._sampling import batches_by_length, left_padded
 
-__all__ = ["logprobs", "states"]
+__all__ = ["states", "token_logprobs"]
 
 
-def logprobs(
+def token_logprobs(
     net: Any, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]], *, batch_size: int
-) -> list[tuple[float, int]]:
-    """(sum of log-probs in nats, tokens) of each completion; an empty completion gives (0.0, 0)."""
+) -> list[np.ndarray]:
+    """Log-prob of every completion token in nats, shape (tokens,), float32; an empty completion gives none."""
     rows = [_tokens(tokenizer, prompt, completion) for prompt, completion in pairs]
     pad = int(tokenizer.pad_token_id)
-    results = [(0.0, 0)] * len(rows)
+    results = [np.zeros(0, dtype=np.float32)] * len(rows)
     filled = [index for index, (_, completion) in enumerate(rows) if completion]
     for batch in batches_by_length([_length(rows[index]) for index in filled], batch_size):
         chosen = [filled[place] for place in batch]
@@ -36,10 +36,9 @@ def logprobs(
             use_cache=False,
         ).logits[:, :-1]
         targets = tokens[:, -longest:]
-        per_token = torch.log_softmax(logits.float(), dim=-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+        per_token = torch.log_softmax(logits.float(), dim=-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1).cpu()
         for place, index in enumerate(chosen):
-            n_tokens = len(rows[index][1])
-            results[index] = (float(per_token[place, -n_tokens:].sum()), n_tokens)
+            results[index] = per_token[place, -len(rows[index][1]) :].numpy()
     return results
 
 

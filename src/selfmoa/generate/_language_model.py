@@ -224,12 +224,19 @@ class LanguageModel:
             for request, (text, n_tokens, finish) in zip(requests, texts, strict=True)
         ]
 
+    def token_logprobs(
+        self, pairs: Sequence[tuple[str, str]], *, role: str | None, batch_size: int = 32
+    ) -> list[np.ndarray]:
+        """log p of every token of the completion given the rendered prompt, nats, shape (tokens,), for each pair."""
+        with self.using(role), torch.inference_mode():
+            return _forward.token_logprobs(self.net, self.tokenizer, pairs, batch_size=batch_size)
+
     def logprobs(
         self, pairs: Sequence[tuple[str, str]], *, role: str | None, batch_size: int = 32
     ) -> list[tuple[float, int]]:
         """(sum of log p(completion | rendered prompt) in nats, completion tokens) for each pair."""
-        with self.using(role), torch.inference_mode():
-            return _forward.logprobs(self.net, self.tokenizer, pairs, batch_size=batch_size)
+        found = self.token_logprobs(pairs, role=role, batch_size=batch_size)
+        return [(float(tokens.sum()), len(tokens)) for tokens in found]
 
     def states(self, pairs: Sequence[tuple[str, str]], *, layer: int, batch_size: int = 32) -> np.ndarray:
         """(N, hidden) mean over completion tokens of the frozen base's hidden state after `layer` layers."""

@@ -179,6 +179,7 @@ def _stage(step: Step) -> Row:
         "loss": _decimal(told.get("train_loss")),
         "less_safe": share(told.get("chosen_less_safe_share"), 1),
         "guided": share(told.get("guided_share")),
+        "opening": share(told.get("first_tokens_share")),
         "tokens": integer(told.get("trained_tokens")),
         "time": duration(told.get("seconds")),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,12 @@ from selfmoa.records import Draft, Pair, Prompt, StageResult
 from selfmoa.run import read_json, write_json, write_records
 from selfmoa.steps._attackers import Percent
 from selfmoa.steps._session import Session
-from selfmoa.train import TrainOutcome, align, objective_scores, scale_update, snapshot
+from selfmoa.train import TrainOutcome, align, first_tokens_share, objective_scores, scale_update, snapshot
 
 __all__ = ["align_target", "baseline"]
+
+_LOOKED_AT = 32
+"""Pairs on which it is measured how much of the learnt preference lies in the first tokens."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,15 @@ def align_target(session: Session, number: int) -> StageResult:
     _write_pairs(session, directory, pairs)
     start = time.monotonic()
     entering = snapshot(session.model, "target")
+    before = _token_logprobs(session, pairs)
     try:
         outcome = _train(session, directory, pairs)
     except (TrainingError, UsageError) as error:  # diverged, or no pair can be trained on
         scale_update(session.model, entering, 0.0)
         result = _result(session, number, pairs, None, verdict="failed", reason=str(error), start=start)
     else:
-        result = _accept(session, number, pairs, outcome, entering, start=start)
+        opening = first_tokens_share(before, _token_logprobs(session, pairs))
+        result = replace(_accept(session, number, pairs, outcome, entering, start=start), first_tokens_share=opening)
     session.model.save_role("target", directory / "adapter")
     write_json(directory / "stage.json", result)
     session.run.event(
@@ -74,6 +79,19 @@ def _write_pairs(session: Session, directory: Path, pairs: Sequence[Pair]) -> No
         for pair, chosen, rejected in zip(pairs, scores.chosen, scores.rejected, strict=True)
     ]
     write_records(directory / "pairs.parquet", trained, _TrainedPair)
+
+
+def _token_logprobs(session: Session, pairs: Sequence[Pair]) -> list[tuple[list[float], list[float]]]:
+    """Per-token log-probs (chosen, rejected) of some pairs under the target as it is now."""
+    shown = sorted(pairs, key=lambda pair: pair.id)[:_LOOKED_AT]  # ids are hashes: an unbiased draw
+    texts = [
+        (session.model.render(Request(user=pair.prompt)), text)
+        for pair in shown
+        for text in (pair.chosen, pair.rejected)
+    ]
+    size = session.recipe.judges.batch_size
+    found = [tokens.tolist() for tokens in session.model.token_logprobs(texts, role="target", batch_size=size)]
+    return list(zip(found[::2], found[1::2], strict=True))
 
 
 def _train(session: Session, directory: Path, pairs: Sequence[Pair]) -> TrainOutcome:

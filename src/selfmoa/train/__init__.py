@@ -2,7 +2,7 @@
 
 from selfmoa.train._adapter import restore, scale_update, snapshot
 from selfmoa.train._align import align
-from selfmoa.train._margins import filter_modpo_paper_eq1, objective_scores, shift
+from selfmoa.train._margins import filter_modpo_paper_eq1, first_tokens_share, objective_scores, shift
 from selfmoa.train._modpo import ModpoTrainer, modpo_loss
 from selfmoa.train._sft import sft
 from selfmoa.train._watch import TrainOutcome
@@ -12,6 +12,7 @@ __all__ = [
     "TrainOutcome",
     "align",
     "filter_modpo_paper_eq1",
+    "first_tokens_share",
     "modpo_loss",
     "objective_scores",
     "restore",

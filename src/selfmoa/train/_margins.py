@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from selfmoa.recipe import Train
 from selfmoa.records import Pair
 
-__all__ = ["Margins", "filter_modpo_paper_eq1", "objective_scores", "shift"]
+__all__ = ["Margins", "filter_modpo_paper_eq1", "first_tokens_share", "objective_scores", "shift"]
 
 Scores = tuple[float, ...]
+PairLogprobs = tuple[Sequence[float], Sequence[float]]
 
 
 def shift(scores: Sequence[float], a: float, b: Sequence[float]) -> float:
@@ -62,6 +63,20 @@ def filter_modpo_paper_eq1(pairs: Sequence[Pair], *, ignore_safety_on_harmless: 
     return [
         pair for pair in pairs if (ignore_safety_on_harmless and pair.kind != "attack") or not pair.less_safe_chosen
     ]
+
+
+def first_tokens_share(before: Sequence[PairLogprobs], after: Sequence[PairLogprobs], n: int = 5) -> float | None:
+    """Share of the learnt preference that the first `n` tokens of the answers explain (method section 3, step 4).
+
+    Each element holds the per-token log-probs (chosen, rejected) of one pair, nats, under the policy before and
+    after a stage. The learnt preference is the mean gain of log p(chosen) - log p(rejected); the share may lie
+    outside [0, 1] where openings and the rest pull apart. None where no preference was learnt.
+    """
+    whole, first = 0.0, 0.0
+    for (old_chosen, old_rejected), (chosen, rejected) in zip(before, after, strict=True):
+        whole += sum(chosen) - sum(old_chosen) - (sum(rejected) - sum(old_rejected))
+        first += sum(chosen[:n]) - sum(old_chosen[:n]) - (sum(rejected[:n]) - sum(old_rejected[:n]))
+    return first / whole if whole > 0 else None
 
 
 def _cell(pair: Pair, name: str, ignore_safety: bool) -> tuple[float, float] | None:
