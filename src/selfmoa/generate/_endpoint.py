@@ -6,12 +6,14 @@ import json
 import logging
 import os
 import random
+import ssl
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -169,7 +171,7 @@ class EndpointGenerator:
             **({"Authorization": f"Bearer {self._key}"} if self._key else {}),
         }
         with (
-            httpx2.Client(timeout=self._endpoint.timeout, headers=headers) as client,
+            httpx2.Client(timeout=self._endpoint.timeout, headers=headers, verify=_trust()) as client,
             ThreadPoolExecutor(self._endpoint.concurrency, thread_name_prefix="endpoint") as pool,
         ):
             try:
@@ -272,6 +274,12 @@ class EndpointGenerator:
     def _usd(self, prompt: int, completion: int) -> float:
         prices = self._endpoint
         return (prompt * prices.usd_per_million_prompt + completion * prices.usd_per_million_completion) / 1e6
+
+
+@lru_cache
+def _trust() -> ssl.SSLContext:
+    """httpx's own certificates, read once and not for every batch."""
+    return httpx2.create_ssl_context()
 
 
 def _key(name: str | None) -> str:
