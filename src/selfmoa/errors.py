@@ -37,6 +37,10 @@ class ModelError(UsageError):
     """A model file cannot be loaded: corrupt, unknown architecture, no tokenizer."""
 
 
+class EndpointError(SelfMoaError, ConnectionError):
+    """A model behind an HTTP endpoint gave no answer."""
+
+
 class EvaluatorError(SelfMoaError, RuntimeError):
     """A judge left more items unscored than `judge.max_unscored` allows."""
 

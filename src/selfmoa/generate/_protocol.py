@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 from selfmoa.recipe import Sampling
 
-__all__ = ["Generation", "Generator", "Request"]
+__all__ = ["Generation", "Generator", "Request", "Unanswered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,13 @@ class Generation:
     n_tokens: int
     """Sampled tokens, without the prefill."""
     finish: Literal["eos", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A request that an engine could not answer, and why."""
+
+    reason: str
 
 
 class Generator(Protocol):

@@ -49,6 +49,8 @@ class EvaluatorContext:
     model_key: str = ""
     """Hash of that base, part of the cache key of heads trained on its states."""
     batch_size: int = 32
+    ledgers: Path | None = None
+    """Directory of the cost ledgers of paid judges: the run's, so that a budget is one run's; None: in the cache."""
     exclude: tuple[str, ...] = ()
     """Prompts (evaluation and development) whose near-duplicates no head may be trained on."""
     memory: dict[Any, float] = field(default_factory=dict)

@@ -41,6 +41,7 @@ def prepare(run: Run) -> Session:
             model=model,
             model_key=files.key,
             batch_size=recipe.judges.batch_size,
+            ledgers=run.directory / "ledgers",
             state=read_json(run.directory / "calibration.json") or {},
         )
         say("Loading the training judges (the first time their heads are trained; minutes)")
