@@ -1,9 +1,11 @@
 """Evaluation: disjoint prompt sets, gate judges' figures with intervals, the before/after comparison."""
 
+from selfmoa.bench._agreement import Agreement, binary_agreement, cohen_kappa, krippendorff_alpha
 from selfmoa.bench._comparison import Comparison, compare, table_rows
 from selfmoa.bench._duplicates import Fence, clusters, near_duplicates
 from selfmoa.bench._evaluate import Answer, GateJudges, JudgeNote, Measured, answer_batch, answers, score
-from selfmoa.bench._metrics import Metric, MetricChange, compare_metrics, summarise
+from selfmoa.bench._metrics import DEFINITIONS, Definition, Metric, MetricChange, compare_metrics, summarise
+from selfmoa.bench._ppi import Corrected, Stratum, ppi_mean, rogan_gladen, sensitivity_band
 from selfmoa.bench._sets import SETS, EvaluationSets, Removal, SetName, Touch, build_sets, check_disjoint
 from selfmoa.bench._stage import DevAnswer, StageCheck, stage_check
 from selfmoa.bench._statistics import (
@@ -16,9 +18,13 @@ from selfmoa.bench._statistics import (
 )
 
 __all__ = [
+    "DEFINITIONS",
     "SETS",
+    "Agreement",
     "Answer",
     "Comparison",
+    "Corrected",
+    "Definition",
     "DevAnswer",
     "Estimate",
     "EvaluationSets",
@@ -31,20 +37,27 @@ __all__ = [
     "Removal",
     "SetName",
     "StageCheck",
+    "Stratum",
     "Touch",
     "answer_batch",
     "answers",
+    "binary_agreement",
     "build_sets",
     "check_disjoint",
     "clusters",
+    "cohen_kappa",
     "compare",
     "compare_metrics",
+    "krippendorff_alpha",
     "mean",
     "near_duplicates",
     "paired_mean_change",
     "paired_proportion_change",
+    "ppi_mean",
     "proportion",
+    "rogan_gladen",
     "score",
+    "sensitivity_band",
     "stage_check",
     "summarise",
     "table_rows",

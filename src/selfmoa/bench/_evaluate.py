@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 from selfmoa.bench._sets import EvaluationSets, SetName
@@ -170,11 +170,12 @@ def score(
     *,
     max_unscored: float = 0.05,
     on_progress: OnProgress | None = None,
+    on_vote: Callable[[Score], None] | None = None,
 ) -> list[Measured]:
     """Put every answer to every gate judge.
 
     Raises `EvaluatorError` where an objective is unscored on a larger share than `max_unscored`.
-    `on_progress` counts answers, once a judge.
+    `on_progress` counts answers, once a judge. `on_vote` gets every judge's own vote, under the prompt's id.
     """
     items = cast("Sequence[Item]", answers)
     verdicts: dict[str, list[tuple[float | None, str]]] = {}
@@ -185,6 +186,9 @@ def score(
             if len(votes[-1]) != len(items):
                 got = f"{len(votes[-1])} scores for {len(items)} answers"
                 raise EvaluatorError(f"Judge {judge.name!r} gave {got}; expected one each. Mend the judge.")
+            for answer, vote in zip(answers, votes[-1], strict=True):
+                if on_vote:
+                    on_vote(replace(vote, response_id=answer.prompt_id))
             if on_progress:
                 on_progress(len(items))
         verdicts[objective] = [_median(jury) for jury in zip(*votes, strict=True)]

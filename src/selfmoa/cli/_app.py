@@ -8,7 +8,7 @@ import sys
 import typer
 from rich.console import Console
 
-from selfmoa.cli import _assets, _judges, _recipes, _runs
+from selfmoa.cli import _assets, _audit, _judges, _recipes, _runs
 from selfmoa.errors import SelfMoaError
 
 __all__ = ["main"]
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 _runs.register(app)
 app.add_typer(_recipes.app, name="recipes")
+_judges.app.command("audit")(_audit.audit)
 app.add_typer(_judges.app, name="judges")
 app.add_typer(_assets.app, name="assets")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from typing import Any, Literal
+
+from selfmoa.display import visible
 
 __all__ = [
     "Unit",
@@ -22,31 +23,7 @@ __all__ = [
 Unit = Literal["share", "score", "words"]
 """share: a rate in [0, 1], shown in per cent. score: a mean in [0, 1]. words: a mean count."""
 
-_JOINERS = "\u200c\u200d"
 _MISSING = "–"
-
-
-def visible(text: str) -> str:
-    """`text` with every character that could steer a terminal or a page made visible instead.
-
-    Control characters (ESC, NUL, carriage return ...), bidirectional overrides, invisible tags and lone
-    surrogates become `\\x1b`, `\\u202e` and so on; newline and tab stay, as do the joiners that emoji and
-    Indic scripts need.
-    """
-    return "".join(_escaped(char) if _steers(char) else char for char in text)
-
-
-def _steers(char: str) -> bool:
-    if char in "\n\t" or char in _JOINERS:
-        return False
-    return unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
-
-
-def _escaped(char: str) -> str:
-    code = ord(char)
-    if code < 0x100:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def number(value: Any) -> float | None:

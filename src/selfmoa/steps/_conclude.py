@@ -9,8 +9,8 @@ from selfmoa import bench
 from selfmoa.bench import Answer, Estimate, GateJudges, Measured
 from selfmoa.errors import UsageError
 from selfmoa.judge import Item, aggregate, card, make
-from selfmoa.records import Attack, Pair
-from selfmoa.run import read_json, read_records, write_json
+from selfmoa.records import Attack, Pair, Score
+from selfmoa.run import read_json, read_records, write_json, write_records
 from selfmoa.steps._session import Session
 
 __all__ = ["compare", "conclude", "describe", "measure"]
@@ -45,11 +45,15 @@ def measure(session: Session, name: str) -> list[Measured]:
             label=f"evaluate {name}",
         )
         spent["tokens"] += sum(answer.n_tokens for answer in answers)
-        return run.records(directory / f"{name}.parquet", Measured, lambda: _score(session, answers))
+        return run.records(directory / f"{name}.parquet", Measured, lambda: _score(session, answers, name))
 
 
-def _score(session: Session, answers: Sequence[Answer]) -> list[Measured]:
-    return bench.score(answers, _gate(session), max_unscored=session.recipe.judges.max_unscored)
+def _score(session: Session, answers: Sequence[Answer], name: str) -> list[Measured]:
+    """The gate's verdicts; each judge's own vote is kept for the audit."""
+    votes: list[Score] = []
+    found = bench.score(answers, _gate(session), max_unscored=session.recipe.judges.max_unscored, on_vote=votes.append)
+    write_records(session.run.directory / "evaluation" / f"votes_{name}.parquet", votes, Score)
+    return found
 
 
 def _gate(session: Session) -> GateJudges:
@@ -139,9 +143,11 @@ def _made_by_the_run(session: Session) -> Iterable[tuple[str, list[str]]]:
 def _train_change(session: Session, before: Sequence[Measured], after: Sequence[Measured]) -> Estimate | None:
     """Change of the training judges' safety on the harmful prompts: what the loop believes it reached."""
     means: list[list[float | None]] = []
-    for measured in (before, after):
+    for name, measured in (("before", before), ("after", after)):
         items = [Item(item.prompt_id, item.prompt, item.answer) for item in measured if item.set == "harmful"]
         votes = [judge.score(items) for judge in session.judges.safety]
+        kept = session.run.directory / "evaluation" / f"train_votes_{name}.parquet"
+        write_records(kept, [vote for jury in votes for vote in jury], Score)
         means.append([aggregate(list(jury)) for jury in zip(*votes, strict=True)])
     return bench.paired_mean_change(means[0], means[1]) if means[0] else None
 
