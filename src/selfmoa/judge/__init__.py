@@ -1,25 +1,38 @@
 """Judges: text in, a value in [0, 1] or a reason out; each trained one with a measured card."""
 
 from selfmoa.judge import _coherence, _families, _helpfulness, _refusal_head, _safety  # noqa: F401  (they register)
-from selfmoa.judge._cards import JudgeCard, card, train_heads
+from selfmoa.judge._card import JudgeCard
+from selfmoa.judge._cards import EMBEDDED, JURIES, card, find_card, reads_base, train_heads
+from selfmoa.judge._floor import check_floor
 from selfmoa.judge._jury import aggregate, score_all
+from selfmoa.judge._perturb import PERTURBATIONS, FlipRate, Perturbation, Probe, flip_rates
 from selfmoa.judge._protocol import Evaluator, EvaluatorContext, Item, JudgeBase, Objective, Verdict
 from selfmoa.judge._refusal import classify_refusal, refusal_class
 from selfmoa.judge._registry import known, make, register
 
 __all__ = [
+    "EMBEDDED",
+    "JURIES",
+    "PERTURBATIONS",
     "Evaluator",
     "EvaluatorContext",
+    "FlipRate",
     "Item",
     "JudgeBase",
     "JudgeCard",
     "Objective",
+    "Perturbation",
+    "Probe",
     "Verdict",
     "aggregate",
     "card",
+    "check_floor",
     "classify_refusal",
+    "find_card",
+    "flip_rates",
     "known",
     "make",
+    "reads_base",
     "refusal_class",
     "register",
     "score_all",
