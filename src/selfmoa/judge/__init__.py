@@ -5,6 +5,7 @@ from selfmoa.judge._card import JudgeCard
 from selfmoa.judge._cards import EMBEDDED, JURIES, card, find_card, reads_base, train_heads
 from selfmoa.judge._floor import check_floor
 from selfmoa.judge._jury import aggregate, score_all
+from selfmoa.judge._own import measure_on, score_rows
 from selfmoa.judge._perturb import PERTURBATIONS, FlipRate, Perturbation, Probe, flip_rates
 from selfmoa.judge._protocol import Evaluator, EvaluatorContext, Item, JudgeBase, Objective, Verdict
 from selfmoa.judge._refusal import classify_refusal, refusal_class
@@ -32,9 +33,11 @@ __all__ = [
     "flip_rates",
     "known",
     "make",
+    "measure_on",
     "reads_base",
     "refusal_class",
     "register",
     "score_all",
+    "score_rows",
     "train_heads",
 ]

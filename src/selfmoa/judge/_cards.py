@@ -23,7 +23,17 @@ from selfmoa.recipe import JudgeRef, Judges
 from selfmoa.records import stable_id
 from selfmoa.run import read_json, write_json
 
-__all__ = ["EMBEDDED", "JURIES", "TRAINED", "card", "find_card", "reads_base", "train_heads"]
+__all__ = [
+    "EMBEDDED",
+    "JURIES",
+    "TRAINED",
+    "card",
+    "card_frame",
+    "find_card",
+    "reads_base",
+    "train_heads",
+    "training_rows",
+]
 
 _VERSION = 1
 """Changes with anything here that changes a figure; part of the key of the cached cards."""
@@ -234,12 +244,22 @@ def _labels(objective: Objective, data: HumanData) -> dict[str, bool]:
     return {}
 
 
-def _judge_card(name: str, context: EvaluatorContext) -> JudgeCard:
+def card_frame(judge: Evaluator) -> JudgeCard:
+    """What is known of a judge without measuring."""
+    return _frame(judge.name) if judge.name in _ABOUT else _own_card(judge)
+
+
+def training_rows(name: str, context: EvaluatorContext) -> list[LabelledRow]:
+    """The answers that a judge's head was trained on; empty for one without a head."""
     data = human_data(context.exclude)
-    if name not in _ABOUT:
-        return _measured_by_scoring(_own_card(make(JudgeRef(name=name), context)), context, data, limit=_SCORED)
+    if name in SAFETY_HEADS:
+        return data.harm(SAFETY_HEADS[name].side)
+    return refusal_rows(data)[0] if name == "refusal-head" else []
+
+
+def _frame(name: str) -> JudgeCard:
     about = _ABOUT[name]
-    base = JudgeCard(
+    return JudgeCard(
         name,
         about.objective,
         trained=about.trained,
@@ -250,6 +270,13 @@ def _judge_card(name: str, context: EvaluatorContext) -> JudgeCard:
         what=about.what,
         licence=about.licence,
     )
+
+
+def _judge_card(name: str, context: EvaluatorContext) -> JudgeCard:
+    data = human_data(context.exclude)
+    if name not in _ABOUT:
+        return _measured_by_scoring(_own_card(make(JudgeRef(name=name), context)), context, data, limit=_SCORED)
+    about, base = _ABOUT[name], _frame(name)
     if not about.trained:
         return _measured_by_scoring(base, context, data) if about.objective == "refusal" else base
     facts = _facts(name, context)
