@@ -160,4 +160,6 @@ class JudgeCard:
 
 
 def _interval(figure: Figure) -> str:
+    if None in figure.values():
+        return "not known"
     return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"

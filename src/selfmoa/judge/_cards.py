@@ -37,7 +37,7 @@ __all__ = [
 
 _VERSION = 1
 """Changes with anything here that changes a figure; part of the key of the cached cards."""
-_PROBES, _PROBES_BASE = 200, 48
+_PROBES, _PROBES_BASE = 100, 48
 """Held-out answers that are perturbed; fewer where each costs a pass through the base."""
 _PROBE_WORDS = 45
 """They are cut to the length of the loop's answers, so that what follows them is still read."""
@@ -174,23 +174,28 @@ def card(
             f"Measure it on labels of your own: selfmoa judges card {name} --data FILE."
         )
     path = _path(name, context, "card")
-    found = read_json(path)
-    if found is not None:
-        return JudgeCard(**found)
+    cached = _read(path)
+    if cached is not None:
+        return cached
     made = _jury_card(name, context) if name in JURIES else _judge_card(name, context)
     if name not in JURIES:
         made = _with_flips(made, context, flips, on_step)
     if flips is None:
         write_json(path, made.as_dict())
+        return _read(path) or made  # as it will be read: null where NaN was
     return made
 
 
 def find_card(name: str, context: EvaluatorContext) -> JudgeCard | None:
     """The cached card, or None where it must be measured first (or the head's base is needed to know)."""
     try:
-        found = read_json(_path(name, context, "card"))
+        return _read(_path(name, context, "card"))
     except UsageError:
         return None
+
+
+def _read(path: Path) -> JudgeCard | None:
+    found = read_json(path)
     return JudgeCard(**found) if found is not None else None
 
 
