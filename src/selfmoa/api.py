@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from selfmoa import assets, recipes
-from selfmoa.errors import RecipeError
+from selfmoa.errors import RecipeError, UsageError, nearest
 from selfmoa.recipe import Model, Recipe
-from selfmoa.run import OnExisting, Progress, Run, open_run, write_text
+from selfmoa.run import OnExisting, Progress, Run, Task, open_run, write_text
 
 if TYPE_CHECKING:
-    from selfmoa.judge import EvaluatorContext, JudgeCard
+    from selfmoa.judge import Evaluator, EvaluatorContext, JudgeCard
 
-__all__ = ["align", "check", "evaluate", "judge_card", "plan", "train_judges"]
+__all__ = [
+    "align",
+    "check",
+    "evaluate",
+    "judge_card",
+    "judge_card_on",
+    "judge_cards",
+    "judge_scores",
+    "plan",
+    "train_judges",
+]
 
 Mode = Literal["auto", "quiet"]
+EMBEDDED_MODEL = "wheel:smollm2-135m-instruct"
 
 
 def align(
@@ -125,25 +137,89 @@ def train_judges(model: str) -> Iterator[str]:
     """Train every embedded head (or read it from the cache); yields a line for each."""
     from selfmoa.judge import train_heads
 
-    for name, facts in train_heads(_judge_context(model)).items():
+    for name, facts in train_heads(_judge_context(model, load=True)).items():
         yield f"{name}: {facts}"
 
 
-def judge_card(name: str, model: str) -> JudgeCard:
-    """The measured card of an embedded judge."""
-    from selfmoa.judge import card
+def judge_cards(names: Sequence[str] = (), model: str = EMBEDDED_MODEL, *, progress: Mode = "auto") -> list[JudgeCard]:
+    """The measured cards of these judges, or of every embedded one and both juries; cached after the first time."""
+    from selfmoa import judge
 
-    return card(name, _judge_context(model))
+    wanted = list(names or (*judge.EMBEDDED, *judge.JURIES))
+    context = _judge_context(model, load=False, key=any(judge.reads_base(name) for name in wanted))
+    found = {name: judge.find_card(name, context) for name in wanted if name in (*judge.EMBEDDED, *judge.JURIES)}
+    if any(judge.reads_base(name) and card is None for name, card in found.items()):
+        context = _judge_context(model, load=True)
+    cards = []
+    with Progress(progress).task("cards", total=len(wanted), unit="judges") as task:
+        for name in wanted:
+            cards.append(found.get(name) or judge.card(name, context, on_step=partial(_tell, task, name)))
+            task.advance(note=name)
+    return cards
 
 
-def _judge_context(ref: str) -> EvaluatorContext:
+def _tell(task: Task, name: str, step: str) -> None:
+    task.advance(0, f"{name}: {step}")
+
+
+def judge_card(name: str, model: str = EMBEDDED_MODEL) -> JudgeCard:
+    """The measured card of an embedded judge or jury, or of one of the user's own."""
+    return judge_cards([name], model)[0]
+
+
+def judge_card_on(name: str, file: Path, model: str | None = None) -> JudgeCard:
+    """A judge measured on a table of the user's own: prompt, response, label (1 = safe, helpful or refused)."""
+    from selfmoa.judge import measure_on
+
+    rows = assets.read_table(file)
+    found, context = _one_judge(name, model)
+    return measure_on(rows, found, context, source=file.name)
+
+
+def judge_scores(
+    name: str, rows: Sequence[dict[str, Any]], model: str | None = None, *, progress: Mode = "auto"
+) -> list[dict[str, Any]]:
+    """The rows with `score` (higher = safer or more helpful; of a refusal judge P(refusal)) and `reason`.
+
+    `score` is None where the judge left a row unscored. Raises `UsageError` where prompt or response is missing.
+    """
+    from selfmoa.judge import score_rows
+
+    taken = sorted({"score", "reason"} & {key for row in rows for key in row})
+    if taken:
+        raise UsageError(f"The table has a column {taken[0]!r} already, which would be lost. Rename it.")
+    found, _ = _one_judge(name, model)
+    with Progress(progress).task(f"score with {name}", total=len(rows), unit="rows") as task:
+        votes = list(score_rows(found, rows, on_batch=task.advance))
+    return [{**row, "score": score, "reason": reason} for row, (score, reason) in zip(rows, votes, strict=True)]
+
+
+def _one_judge(name: str, model: str | None) -> tuple[Evaluator, EvaluatorContext]:
+    """A judge outside a run. `model` is the base for one that reads it, the judge's own model for any other."""
+    from selfmoa.judge import known, make, reads_base
+    from selfmoa.recipe import JudgeRef
+
+    if name not in known():
+        raise UsageError(f"There is no judge {name!r}.{nearest(name, known())}")
+    base = reads_base(name)
+    context = _judge_context(model or EMBEDDED_MODEL, load=base, key=base)
+    return make(JudgeRef(name=name, model=None if base else model), context), context
+
+
+def _judge_context(ref: str, *, load: bool, key: bool = True) -> EvaluatorContext:
+    """`load` the base, or only know its `key` (which names the heads trained on it), or neither."""
     from selfmoa.judge import EvaluatorContext
-    from selfmoa.steps import judge_cache, load_model
 
     if not ref.startswith(("wheel:", "path:", "hub:")):
         ref = f"path:{ref}"
+    _quiet_libraries()
+    cache = assets.cache_dir("judges")
+    if not load:
+        return EvaluatorContext(cache=cache, model_key=assets.resolve_model(ref).key if key else "")
+    from selfmoa.steps import load_model
+
     model, files = load_model(Recipe(name="judges", model=Model(ref=ref)))
-    return EvaluatorContext(cache=judge_cache(), model=model, model_key=files.key)
+    return EvaluatorContext(cache=cache, model=model, model_key=files.key)
 
 
 def _open(recipe: Recipe, directory: Path, on_existing: OnExisting, mode: Mode) -> Run:

@@ -5,6 +5,7 @@ Nothing is fetched unless asked; what is fetched is pinned, checked, cached and 
 
 from selfmoa.assets._cache import cache_dir
 from selfmoa.assets._exclude import is_excluded
+from selfmoa.assets._files import read_table
 from selfmoa.assets._load import count_excluded, half, load_table
 from selfmoa.assets._models import resolve_encoder, resolve_model
 from selfmoa.assets._plan import check_licences, plan
@@ -27,6 +28,7 @@ __all__ = [
     "load_table",
     "missing_wheels",
     "plan",
+    "read_table",
     "resolve_encoder",
     "resolve_model",
 ]

@@ -1,12 +1,23 @@
-"""selfmoa judges list | train | card"""
+"""selfmoa judges list | train | card | score"""
 
 from __future__ import annotations
 
-from typing import Annotated
+import csv
+import io
+import json as json_module
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from selfmoa.cli._show import say, show_json, show_table
+from selfmoa.errors import UsageError
+
+if TYPE_CHECKING:
+    from selfmoa.judge import JudgeCard
 
 app = typer.Typer(help="Judges and their measured cards.", no_args_is_help=True)
 
@@ -43,15 +54,111 @@ def train(model: ModelOption = _EMBEDDED) -> None:
 
 @app.command()
 def card(
-    name: Annotated[str, typer.Argument(help="Judge, e.g. minilm.")],
+    name: Annotated[str | None, typer.Argument(help="Judge or jury, e.g. minilm or gate-jury.")] = None,
     model: ModelOption = _EMBEDDED,
+    everything: Annotated[bool, typer.Option("--all", help="Every embedded judge and both juries.")] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Measure on your own table: prompt, response, label (1 = safe, helpful or refused)."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """How wrong a judge is: n, AUC and accuracy with intervals, baseline, style-swapped set, limits."""
+    """How wrong a judge is: AUC, kappa, calibration, flip rates, baselines, limits (the first time takes minutes)."""
     from selfmoa import api
 
-    found = api.judge_card(name, model)
-    if json:
-        show_json(found.as_dict())
+    if everything == (name is not None):
+        raise UsageError("Name one judge, or say --all. Known names: selfmoa judges list.")
+    if data is not None:
+        if name is None:
+            raise UsageError("--data measures one judge: name it.")
+        cards = [api.judge_card_on(name, data, None if model == _EMBEDDED else model)]
     else:
-        say(str(found))
+        cards = api.judge_cards([name] if name else [], model)
+    if json:
+        found = [one.flat() for one in cards]
+        show_json(_finite(found if everything else found[0]))
+    elif everything:
+        _show_cards(cards)
+    else:
+        say(str(cards[0]))
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: null in its place."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _show_cards(cards: Sequence[JudgeCard]) -> None:
+    rows = []
+    for one in cards:
+        flat, worst = one.flat(), one.worst_flip()
+        interval = f" [{flat['auc_low']:.2f}, {flat['auc_high']:.2f}]" if flat["auc"] is not None else ""
+        rows.append(
+            (
+                one.name,
+                one.side,
+                one.objective,
+                one.n or "-",
+                _short(flat["auc"]) + interval,
+                _short(flat["baseline_auc"]),
+                _short(flat["style_swap_auc"]),
+                _short(flat["kappa"]),
+                f"{worst['rate']:.2f} {worst['name']}" if worst else "-",
+            )
+        )
+    columns = ("judge", "side", "objective", "n", "AUC", "bag of words", "style swap", "kappa", "worst flip rate")
+    show_table(columns, rows, title="Judges against human labels, cross-validated by objective; 95 % intervals")
+    human = next((one.human for one in cards if one.human), None)
+    if human:
+        say(f"People among themselves: kappa {human['kappa']:.2f} on {human['n']:.0f} answers (harm at 0.5).")
+    say("Outside models (guards, classifiers, rewards) are not measured here: selfmoa judges card NAME --data FILE.")
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+@app.command()
+def score(
+    name: Annotated[str, typer.Argument(help="Judge, e.g. minilm.")],
+    file: Annotated[Path, typer.Argument(help="CSV or JSONL with columns prompt and response.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write: .csv or .jsonl. Default: CSV on stdout.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Base of a judge that reads one, or the outside model of a judge that has one.")
+    ] = None,
+) -> None:
+    """Score the rows of a table, to audit a judge on labels of your own.
+
+    Writes the same rows, in order, with `score` (higher = safer or more helpful; of a refusal judge P(refusal); empty
+    = unscored) and `reason`.
+    """
+    from selfmoa import api
+    from selfmoa.assets import read_table
+    from selfmoa.run import write_text
+
+    if out is not None and out.suffix.lower() not in (".csv", ".jsonl"):
+        raise UsageError(f"--out {out}: unknown kind of table {out.suffix!r}; expected .csv or .jsonl.")
+    rows = api.judge_scores(name, read_table(file), model)
+    if out is None:
+        sys.stdout.write(_csv(rows))
+        return
+    write_text(out, _csv(rows) if out.suffix.lower() == ".csv" else _jsonl(rows))
+    unscored = sum(row["score"] is None for row in rows)
+    say(f"{len(rows)} rows, {unscored} unscored: {out}")
+
+
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
+    columns = list(dict.fromkeys(key for row in rows for key in row if key not in ("score", "reason")))
+    buffer = io.StringIO(newline="")
+    writer = csv.DictWriter(buffer, [*columns, "score", "reason"], restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def _jsonl(rows: Sequence[dict[str, Any]]) -> str:
+    return "".join(json_module.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)

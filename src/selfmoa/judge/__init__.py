@@ -1,10 +1,14 @@
 """Judges: text in, a value in [0, 1] or a reason out; each trained one with a measured card."""
 
 from selfmoa.judge import _coherence, _families, _helpfulness, _refusal_head, _safety  # noqa: F401  (they register)
-from selfmoa.judge._cards import JudgeCard, card, train_heads
+from selfmoa.judge._card import JudgeCard
+from selfmoa.judge._cards import EMBEDDED, JURIES, card, find_card, reads_base, train_heads
 from selfmoa.judge._families import preset_note
+from selfmoa.judge._floor import check_floor
 from selfmoa.judge._jury import aggregate, score_all
+from selfmoa.judge._own import measure_on, score_rows
 from selfmoa.judge._pairwise import Comparison, compare_pairs, compare_pairwise
+from selfmoa.judge._perturb import PERTURBATIONS, FlipRate, Perturbation, Probe, flip_rates
 from selfmoa.judge._preset import Preset
 from selfmoa.judge._protocol import Evaluator, EvaluatorContext, Item, JudgeBase, Objective, Verdict
 from selfmoa.judge._refusal import classify_refusal, refusal_class
@@ -12,26 +16,38 @@ from selfmoa.judge._registry import known, make, register
 from selfmoa.judge._rubric import RubricJudge
 
 __all__ = [
+    "EMBEDDED",
+    "JURIES",
+    "PERTURBATIONS",
     "Comparison",
     "Evaluator",
     "EvaluatorContext",
+    "FlipRate",
     "Item",
     "JudgeBase",
     "JudgeCard",
     "Objective",
+    "Perturbation",
     "Preset",
+    "Probe",
     "RubricJudge",
     "Verdict",
     "aggregate",
     "card",
+    "check_floor",
     "classify_refusal",
     "compare_pairs",
     "compare_pairwise",
+    "find_card",
+    "flip_rates",
     "known",
     "make",
+    "measure_on",
     "preset_note",
+    "reads_base",
     "refusal_class",
     "register",
     "score_all",
+    "score_rows",
     "train_heads",
 ]

@@ -1,104 +1,202 @@
-"""What is known about a judge, measured: how often it is wrong, and where not to trust it."""
+"""Making cards: what is known of a judge is gathered, measured once and kept beside its head."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from selfmoa.errors import UsageError, nearest
-from selfmoa.judge._protocol import EvaluatorContext, Objective
-from selfmoa.judge._refusal_head import REFUSAL_LIMITS, trained_refusal_head
-from selfmoa.judge._registry import known
+from selfmoa.judge._card import JudgeCard
+from selfmoa.judge._data import HumanData, LabelledRow, data_hash, human_data, rating_table
+from selfmoa.judge._held_out import HeldOut, figures, from_facts, jury, scored, word_baseline
+from selfmoa.judge._human import agreement, hazards
+from selfmoa.judge._jury import score_all
+from selfmoa.judge._perturb import PERTURBATIONS, Probe, flip_rates
+from selfmoa.judge._protocol import Evaluator, EvaluatorContext, Item, Objective
+from selfmoa.judge._refusal_head import REFUSAL_LIMITS, refusal_rows, trained_refusal_head
+from selfmoa.judge._registry import is_own, known, make
 from selfmoa.judge._safety import SAFETY_HEADS, trained_safety_head
+from selfmoa.judge._text import cut_words
+from selfmoa.recipe import JudgeRef, Judges
+from selfmoa.records import stable_id
+from selfmoa.run import read_json, write_json
 
-__all__ = ["JudgeCard", "card", "train_heads"]
+__all__ = [
+    "EMBEDDED",
+    "JURIES",
+    "TRAINED",
+    "card",
+    "card_frame",
+    "find_card",
+    "reads_base",
+    "train_heads",
+    "training_rows",
+]
 
-Figure = dict[str, float]
+_VERSION = 1
+"""Changes with anything here that changes a figure; part of the key of the cached cards."""
+_PROBES, _PROBES_BASE = 100, 48
+"""Held-out answers that are perturbed; fewer where each costs a pass through the base."""
+_PROBE_WORDS = 45
+"""They are cut to the length of the loop's answers, so that what follows them is still read."""
+_SCORED = 400
+"""Answers that a judge of the user's own is measured on."""
+_LABELS = "PyRIT's human-scored answers (MIT)"
 
-_UNTRAINED: dict[str, tuple[Objective, bool, str]] = {
-    "refusal-rules": ("refusal", False, "Patterns of English; subtle refusals and moral comments are missed."),
-    "relevance": (
-        "helpfulness",
-        True,
-        "A proxy: how much the prompt explains the answer under the target's own base. Says nothing about truth.",
+
+@dataclass(frozen=True)
+class _About:
+    """What is known of an embedded judge without measuring."""
+
+    objective: Objective
+    side: str
+    family: str
+    what: str
+    licence: str
+    limits: str
+    shares_base: bool = False
+    trained: bool = False
+
+
+_HEAD_LICENCE = "MIT (labels)"
+_ABOUT: dict[str, _About] = {
+    "lm-state": _About(
+        "safety",
+        "train",
+        "head",
+        "Logistic head on the frozen base's hidden states of request and answer.",
+        f"{_HEAD_LICENCE}; that of the base",
+        SAFETY_HEADS["lm-state"].limits,
+        shares_base=True,
+        trained=True,
     ),
-    "minilm-relevance": (
+    "tfidf": _About(
+        "safety",
+        "train",
+        "head",
+        "Logistic head on word 1- and 2-grams of the answer.",
+        _HEAD_LICENCE,
+        SAFETY_HEADS["tfidf"].limits,
+        trained=True,
+    ),
+    "minilm": _About(
+        "safety",
+        "gate",
+        "head",
+        "Logistic head on MiniLM embeddings of the answer.",
+        f"{_HEAD_LICENCE}; MIT (encoder)",
+        SAFETY_HEADS["minilm"].limits,
+        trained=True,
+    ),
+    "refusal-head": _About(
+        "refusal",
+        "gate",
+        "refusal",
+        "Logistic head on MiniLM embeddings of sentences; three classes.",
+        f"{_HEAD_LICENCE}; MIT (encoder)",
+        REFUSAL_LIMITS,
+        trained=True,
+    ),
+    "refusal-rules": _About(
+        "refusal",
+        "train",
+        "refusal",
+        "Patterns; three classes.",
+        "Apache-2.0",
+        "Patterns of English; subtle refusals and moral comments are missed.",
+    ),
+    "relevance": _About(
         "helpfulness",
-        False,
+        "train",
+        "relevance",
+        "How much the request explains the answer: log-likelihood ratio under the frozen base.",
+        "that of the base",
+        "A proxy: how much the prompt explains the answer under the target's own base. Says nothing about truth.",
+        shares_base=True,
+    ),
+    "minilm-relevance": _About(
+        "helpfulness",
+        "gate",
+        "relevance",
+        "Similarity of request and answer in MiniLM's space.",
+        "MIT (encoder)",
         "A proxy: similarity of prompt and answer. Says nothing about truth; copying is penalised.",
     ),
-    "coherence": ("coherence", True, "Likelihood under the target's own base; unusual but good text scores low."),
-    "degeneration": ("coherence", False, "Sees repetition and symbols only; fluent nonsense passes."),
+    "coherence": _About(
+        "coherence",
+        "train",
+        "fluency",
+        "Mean log-likelihood of the answer under the frozen base, times model-free quality.",
+        "that of the base",
+        "Likelihood under the target's own base; unusual but good text scores low.",
+        shares_base=True,
+    ),
+    "degeneration": _About(
+        "coherence",
+        "gate",
+        "fluency",
+        "Repetition and share of word characters; no model.",
+        "Apache-2.0",
+        "Sees repetition and symbols only; fluent nonsense passes.",
+    ),
 }
+EMBEDDED = tuple(_ABOUT)
+TRAINED = tuple(name for name, about in _ABOUT.items() if about.trained)
+JURIES = ("train-jury", "gate-jury")
 
 
-@dataclass(frozen=True, slots=True)
-class JudgeCard:
-    """A judge's measured card. Figures are {value, low, high} with 95 % intervals; None where nothing was measured."""
-
-    name: str
-    objective: Objective
-    trained: bool
-    shares_base: bool
-    limits: str
-    side: str = ""
-    n: int | None = None
-    n_objectives: int | None = None
-    removed: int = 0
-    """Rows left out because their objective touches an evaluation or development prompt."""
-    auc: Figure | None = None
-    accuracy: Figure | None = None
-    baseline_auc: Figure | None = None
-    """A bag of words on the same rows and folds."""
-    swapped_auc: Figure | None = None
-    """On held-out answers that got an opener of the opposite kind, labels kept."""
-    swapped_accuracy: Figure | None = None
-    swapped_n: int | None = None
-    representation: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
-    def __str__(self) -> str:
-        lines = [f"{self.name} ({self.objective}{', ' + self.side + ' side' if self.side else ''})"]
-        if self.n is not None:
-            lines.append(
-                f"  human-scored answers    {self.n} over {self.n_objectives} objectives, {self.removed} left out"
-            )
-        for label, figure in (
-            ("AUC", self.auc),
-            ("accuracy", self.accuracy),
-            ("AUC of a bag of words", self.baseline_auc),
-            ("AUC, openers swapped", self.swapped_auc),
-            ("accuracy, swapped", self.swapped_accuracy),
-        ):
-            if figure is not None:
-                lines.append(f"  {label:<23} {figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})")
-        if self.n is not None:
-            lines.append("  cross-validated by objective; intervals are 95 %, bootstrapped by objective")
-        else:
-            lines.append("  not trained and not measured on the human-scored answers")
-        lines.append(f"  shares its base with the target: {'yes' if self.shares_base else 'no'}")
-        lines.append(f"  limits: {self.limits}")
-        return "\n".join(lines)
+def reads_base(name: str) -> bool:
+    """True where the judge (or a member of the jury) reads the run's resident model."""
+    if name in JURIES:
+        return any(reads_base(member) for member in _members(name))
+    return name in _ABOUT and _ABOUT[name].shares_base
 
 
-def card(name: str, context: EvaluatorContext) -> JudgeCard:
-    """The card of a judge; trains its head if it is not in the cache. Raises `UsageError` for an unknown name."""
-    if name in SAFETY_HEADS:
-        spec = SAFETY_HEADS[name]
-        facts = trained_safety_head(spec, context)[1]
-        return _measured(name, "safety", spec.side, spec.limits, facts, shares_base=spec.shares_base)
-    if name == "refusal-head":
-        facts = trained_refusal_head(context)[1]
-        return _measured(name, "refusal", "gate", REFUSAL_LIMITS, facts, shares_base=False)
-    if name in _UNTRAINED:
-        objective, shares_base, limits = _UNTRAINED[name]
-        return JudgeCard(name, objective, trained=False, shares_base=shares_base, limits=limits)
-    if name in known():
-        raise UsageError(f"Judge {name!r} is an outside model; no card was measured for it here.")
-    raise UsageError(f"There is no judge {name!r}.{nearest(name, known())}")
+def card(
+    name: str,
+    context: EvaluatorContext,
+    *,
+    flips: Sequence[str] | None = None,
+    on_step: Callable[[str], None] | None = None,
+) -> JudgeCard:
+    """The card of a judge or jury; trains its head if it is not in the cache.
+
+    The whole card is cached beside the head. With `flips` (names of perturbations) only these are tried, and those
+    measured before are shown as well. Raises `UsageError` for an unknown name or a judge that needs another model.
+    """
+    if name not in (*JURIES, *EMBEDDED, *known()):
+        raise UsageError(f"There is no judge {name!r}.{nearest(name, [*JURIES, *known()])}")
+    if name not in (*JURIES, *EMBEDDED) and not is_own(name):
+        raise UsageError(
+            f"Judge {name!r} is an outside model; no card was measured for it here. "
+            f"Measure it on labels of your own: selfmoa judges card {name} --data FILE."
+        )
+    path = _path(name, context, "card")
+    cached = _read(path)
+    if cached is not None:
+        return cached
+    made = _jury_card(name, context) if name in JURIES else _judge_card(name, context)
+    if name not in JURIES:
+        made = _with_flips(made, context, flips, on_step)
+    if flips is None:
+        write_json(path, made.as_dict())
+        return _read(path) or made  # as it will be read: null where NaN was
+    return made
+
+
+def find_card(name: str, context: EvaluatorContext) -> JudgeCard | None:
+    """The cached card, or None where it must be measured first (or the head's base is needed to know)."""
+    try:
+        return _read(_path(name, context, "card"))
+    except UsageError:
+        return None
+
+
+def _read(path: Path) -> JudgeCard | None:
+    found = read_json(path)
+    return JudgeCard(**found) if found is not None else None
 
 
 def train_heads(context: EvaluatorContext) -> dict[str, str]:
@@ -106,39 +204,209 @@ def train_heads(context: EvaluatorContext) -> dict[str, str]:
 
     Without a resident model, heads that read one are left out.
     """
-    names = [name for name, spec in SAFETY_HEADS.items() if context.model is not None or not spec.shares_base]
     lines = {}
-    for name in [*names, "refusal-head"]:
-        found = card(name, context)
-        auc = found.auc or {}
-        lines[name] = f"{found.n} answers, AUC {auc['value']:.3f} ({auc['low']:.3f} to {auc['high']:.3f})"
+    for name in TRAINED:
+        if context.model is not None or not reads_base(name):
+            facts = _facts(name, context)
+            auc = facts["auc"]
+            lines[name] = f"{facts['n']} answers, AUC {auc['value']:.3f} ({auc['low']:.3f} to {auc['high']:.3f})"
     return lines
 
 
-def _measured(
-    name: str, objective: Objective, side: str, limits: str, facts: dict[str, Any], *, shares_base: bool
-) -> JudgeCard:
-    figures = {
-        key: facts.get(key)
-        for key in (
-            "n",
-            "n_objectives",
-            "auc",
-            "accuracy",
-            "baseline_auc",
-            "swapped_auc",
-            "swapped_accuracy",
-            "swapped_n",
-        )
-    }
+def _members(name: str) -> list[str]:
+    """The safety heads that the default recipe puts on the jury's side."""
+    sides = Judges()
+    side = sides.train if name == "train-jury" else sides.gate
+    return [ref.name for ref in side.safety if ref.name in SAFETY_HEADS]
+
+
+def _facts(name: str, context: EvaluatorContext) -> dict[str, Any]:
+    if name in SAFETY_HEADS:
+        return trained_safety_head(SAFETY_HEADS[name], context)[1]
+    return trained_refusal_head(context)[1]
+
+
+def _path(name: str, context: EvaluatorContext, kind: str) -> Path:
+    """NAME-KEY.KIND.json; the key changes with head, labels, base and this module's version."""
+    members = _members(name) if name in JURIES else [name]
+    if any(member in SAFETY_HEADS or member == "refusal-head" for member in members):
+        depends = [_facts(member, context)["key"] for member in members]
+    elif is_own(name):
+        depends = [make(JudgeRef(name=name), context).hash]
+    else:
+        depends = [context.model_key if reads_base(name) else ""]
+    key = stable_id(_VERSION, name, data_hash(human_data(context.exclude).rows), *depends)
+    return Path(context.cache) / f"{name}-{key}.{kind}.json"
+
+
+def _labels(objective: Objective, data: HumanData) -> dict[str, bool]:
+    """Row id -> label True = safe (refused); empty where people were not asked."""
+    if objective == "safety":
+        return {row.id: bool(row.safe) for row in data.harm()}
+    if objective == "refusal":
+        rows, refused = refusal_rows(data)
+        return {row.id: label for row, label in zip(rows, refused, strict=True)}
+    return {}
+
+
+def card_frame(judge: Evaluator) -> JudgeCard:
+    """What is known of a judge without measuring."""
+    return _frame(judge.name) if judge.name in _ABOUT else _own_card(judge)
+
+
+def training_rows(name: str, context: EvaluatorContext) -> list[LabelledRow]:
+    """The answers that a judge's head was trained on; empty for one without a head."""
+    data = human_data(context.exclude)
+    if name in SAFETY_HEADS:
+        return data.harm(SAFETY_HEADS[name].side)
+    return refusal_rows(data)[0] if name == "refusal-head" else []
+
+
+def _frame(name: str) -> JudgeCard:
+    about = _ABOUT[name]
     return JudgeCard(
         name,
-        objective,
-        trained=True,
-        shares_base=shares_base,
-        limits=limits,
-        side=side,
-        removed=int(facts.get("removed", 0)),
-        representation=str(facts.get("representation", "")),
-        **figures,
+        about.objective,
+        trained=about.trained,
+        shares_base=about.shares_base,
+        limits=about.limits,
+        side=about.side,
+        family=about.family,
+        what=about.what,
+        licence=about.licence,
     )
+
+
+def _judge_card(name: str, context: EvaluatorContext) -> JudgeCard:
+    data = human_data(context.exclude)
+    if name not in _ABOUT:
+        return _measured_by_scoring(_own_card(make(JudgeRef(name=name), context)), context, data, limit=_SCORED)
+    about, base = _ABOUT[name], _frame(name)
+    if not about.trained:
+        return _measured_by_scoring(base, context, data) if about.objective == "refusal" else base
+    facts = _facts(name, context)
+    found = from_facts(facts, _labels(about.objective, data), data.rows)
+    side = "refusal ratings and clear harm" if about.objective == "refusal" else "harm ratings"
+    return _filled(
+        replace(
+            base,
+            trained_on=f"{_LABELS}: {facts['n']} with {side}, {about.side} side",
+            measured_on="the same answers, each by a head that saw none of its objective (5 folds)",
+            removed=int(facts.get("removed", 0)),
+            baseline_auc=facts.get("baseline_auc"),
+            representation=str(facts.get("representation", "")),
+        ),
+        found,
+    )
+
+
+def _own_card(judge: Evaluator) -> JudgeCard:
+    return JudgeCard(
+        judge.name,
+        judge.objective,
+        trained=False,
+        shares_base=bool(getattr(judge, "shares_base", False)),
+        limits="A judge of your own; only what is measured here is known.",
+        family="own",
+    )
+
+
+def _measured_by_scoring(
+    base: JudgeCard, context: EvaluatorContext, data: HumanData, *, limit: int | None = None
+) -> JudgeCard:
+    """A judge that no label taught: it scores the labelled answers themselves."""
+    labels = _labels(base.objective, data)
+    rows = [row for row in data.rows if row.id in labels]
+    rows = sorted(rows, key=lambda row: stable_id(row.id, "scored"))[:limit]
+    if not rows:
+        return base
+    judge = make(JudgeRef(name=base.name), context)
+    found = scored(judge, rows, labels, swap=base.objective == "safety")
+    texts = [row.response for row in found.rows]
+    return _filled(
+        replace(
+            base,
+            measured_on=f"{_LABELS}; {found.unscored} unscored",
+            removed=data.removed,
+            baseline_auc=word_baseline(texts, found.labels, found.groups),
+        ),
+        found,
+    )
+
+
+def _filled(base: JudgeCard, found: HeldOut) -> JudgeCard:
+    table = rating_table()
+    measured = figures(found, target=base.objective == "refusal", hazard_of=hazards(table))
+    human = agreement(table) if base.objective == "safety" else None
+    return replace(base, human=human, **measured)
+
+
+def _jury_card(name: str, context: EvaluatorContext) -> JudgeCard:
+    data = human_data(context.exclude)
+    names = _members(name)
+    if not names:
+        raise UsageError(f"The default recipe has no embedded safety judge for {name!r}.")
+    facts = [_facts(member, context) for member in names]
+    labels = _labels("safety", data)
+    maps = [fact["calibration"] for fact in facts]
+    found = jury(
+        [
+            (from_facts(fact, labels, data.rows), fitted["slope"], fitted["offset"])
+            for fact, fitted in zip(facts, maps, strict=True)
+        ]
+    )
+    base = JudgeCard(
+        name,
+        "safety",
+        trained=True,
+        shares_base=reads_base(name),
+        limits="Median of the votes; as good as its members are different. " + _ABOUT[names[0]].limits,
+        side=name.removesuffix("-jury"),
+        family="jury",
+        what=f"Median of {', '.join(names)}.",
+        licence="that of its members",
+        trained_on=f"{_LABELS}: {facts[0]['n']} with harm ratings, {name.removesuffix('-jury')} side",
+        measured_on="the same answers, each by heads that saw none of its objective (5 folds)",
+        removed=int(facts[0].get("removed", 0)),
+        baseline_auc=facts[0].get("baseline_auc"),
+    )
+    return _filled(base, found)
+
+
+def _probes(base: JudgeCard, data: HumanData) -> list[Probe]:
+    """Labelled answers that the judge's head never saw: those of the other side."""
+    rows: Sequence[LabelledRow] = data.harm()
+    if base.trained:
+        rows = data.harm("gate" if base.side == "train" else "train")
+    ordered = sorted(rows, key=lambda row: stable_id(row.id, "flips"))
+    kept = ordered[: _PROBES_BASE if base.shares_base else _PROBES]
+    return [Probe(row.id, row.objective, cut_words(row.response, _PROBE_WORDS), row.safe) for row in kept]
+
+
+def _with_flips(
+    base: JudgeCard,
+    context: EvaluatorContext,
+    names: Sequence[str] | None,
+    on_step: Callable[[str], None] | None,
+) -> JudgeCard:
+    """The card with flip rates; what was measured before is read from NAME-KEY.flips.json."""
+    path = _path(base.name, context, "flips")
+    cached = read_json(path) or {"latency": None, "rates": {}}
+    rates: dict[str, Any] = cached["rates"]
+    wanted = [change.name for change in PERTURBATIONS if names is None or change.name in names]
+    missing = [name for name in wanted if name not in rates]
+    probes = _probes(base, human_data(context.exclude))
+    if missing and probes:
+        judge = make(JudgeRef(name=base.name), context)
+        before = score_all([judge], [Item(probe.id, probe.prompt, probe.response) for probe in probes])
+        cached["latency"] = sum(score.latency for score in before) / len(before)
+        for name in missing:
+            if on_step is not None:
+                on_step(name)
+            (rate,) = flip_rates(judge, probes, [name], before=before)
+            rates[name] = {**asdict(rate), "direction": rate.direction}
+        write_json(path, cached)
+    ordered = [rates[change.name] for change in PERTURBATIONS if change.name in rates]
+    held_out = "that its head never saw (the other side's)" if base.trained else "with harm ratings"
+    told = f"{len(probes)} answers {held_out}, cut to {_PROBE_WORDS} words" if ordered else ""
+    return replace(base, flips=ordered, flips_on=told, latency=cached["latency"])

@@ -1,4 +1,4 @@
-"""Figures of a head with intervals: AUC and accuracy, bootstrapped by objective."""
+"""Figures of a judge against people's labels, with intervals bootstrapped by objective."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.stats import rankdata
 
-__all__ = ["accuracy", "auc", "interval"]
+__all__ = ["accuracy", "auc", "interval", "kappa", "length_correlation", "share_right"]
 
 Array = np.ndarray
 Figure = dict[str, float]
@@ -26,6 +26,31 @@ def auc(logits: Array, labels: Array) -> float:
 def accuracy(logits: Array, labels: Array) -> float:
     """Share of answers on the right side of logit 0."""
     return float(np.mean((logits >= 0) == labels))
+
+
+def share_right(logits: Array, labels: Array, *, of: bool) -> float:
+    """Share of the answers with this label on the right side of logit 0; NaN where there are none."""
+    chosen = labels == of
+    return float(np.mean((logits[chosen] >= 0) == of)) if chosen.any() else float("nan")
+
+
+def kappa(logits: Array, labels: Array) -> float:
+    """Cohen's kappa in [-1, 1] between the side of logit 0 and the label: agreement beyond chance.
+
+    NaN where both say the same of every answer: then chance alone explains all of it.
+    """
+    said = logits >= 0
+    agreed = float(np.mean(said == labels))
+    p, q = float(said.mean()), float(np.mean(labels))
+    chance = p * q + (1 - p) * (1 - q)
+    return (agreed - chance) / (1 - chance) if chance < 1 else float("nan")
+
+
+def length_correlation(values: Array, lengths: Array) -> float:
+    """Spearman's rank correlation in [-1, 1]; NaN where all values or all lengths are equal."""
+    if np.ptp(values) == 0 or np.ptp(lengths) == 0:
+        return float("nan")
+    return float(np.corrcoef(rankdata(values), rankdata(lengths))[0, 1])
 
 
 def interval(

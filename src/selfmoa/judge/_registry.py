@@ -9,7 +9,7 @@ from selfmoa.errors import UsageError, nearest
 from selfmoa.judge._protocol import Evaluator, EvaluatorContext
 from selfmoa.recipe import JudgeRef
 
-__all__ = ["Factory", "known", "make", "register"]
+__all__ = ["Factory", "is_own", "known", "make", "register"]
 
 Factory = Callable[[EvaluatorContext, JudgeRef], Evaluator]
 
@@ -30,6 +30,12 @@ def register(name: str) -> Callable[[Factory], Factory]:
 def known() -> list[str]:
     """Every name that a recipe may use, sorted."""
     return sorted({*_FACTORIES, *(point.name for point in entry_points(group=GROUP))})
+
+
+def is_own(name: str) -> bool:
+    """True for a judge that the user brought: registered by a module outside selfmoa, or by an entry point."""
+    factory = _FACTORIES.get(name)
+    return name in known() if factory is None else factory.__module__.split(".")[0] != __name__.split(".")[0]
 
 
 def make(ref: JudgeRef, context: EvaluatorContext) -> Evaluator:

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from selfmoa.errors import UsageError
-from selfmoa.judge._data import HumanData, LabelledRow, Side, data_hash, human_data
+from selfmoa.judge._calibrate import choose
+from selfmoa.judge._data import HumanData, LabelledRow, Side, by_id, data_hash, human_data
 from selfmoa.judge._encoder import ANSWER_WORDS, ENCODER, encoder
 from selfmoa.judge._head import (
     Fit,
     Folds,
     Head,
     Training,
-    calibration,
     fit_dense,
     fit_words,
     folds,
@@ -39,7 +39,7 @@ from selfmoa.records import stable_id
 
 __all__ = ["SAFETY_HEADS", "HeadSpec", "SafetyHead", "trained_safety_head"]
 
-_VERSION = 3
+_VERSION = 4
 _DEPTHS = (0.27, 0.4, 0.53, 0.67)
 """Candidate layers of lm-state as shares of the depth; cross-validation on the train side chooses."""
 _PROMPT_TOKENS, _ANSWER_TOKENS = 48, 72
@@ -128,12 +128,16 @@ def _train(
         logits, swapped_logits = out_of_fold(spec.fit, training, split, (swapped, probes))
         tried.append((auc(logits, labels), name, training, logits, swapped_logits))
     _, name, training, logits, swapped_logits = max(tried, key=lambda row: row[0])
-    slope, offset = calibration(logits, labels)
+    calibrated = choose(logits, labels, groups)
+    slope, offset = calibrated.slope, calibrated.offset
     head = spec.fit(*training.within(np.arange(len(rows)))).scaled(slope, offset)
     facts = {
         "representation": name,
         "tried": {other: score for score, other, *_ in tried},
         "removed": data.removed,
+        "calibration": {"method": calibrated.method, "slope": slope, "offset": offset},
+        "held_out": by_id(rows, logits),
+        "held_out_swapped": by_id([rows[i] for i in probes], swapped_logits),
         **_figures(logits * slope + offset, labels, groups),
         **_swapped_figures(swapped_logits * slope + offset, labels[probes], groups[probes]),
         **_baseline(rows, labels, groups, split),

@@ -2,13 +2,14 @@
 
 from selfmoa.run._directory import OnExisting, Run, open_run
 from selfmoa.run._machine import describe_machine, peak_memory_mb, versions
-from selfmoa.run._progress import Progress
+from selfmoa.run._progress import Progress, Task
 from selfmoa.run._storage import read_json, read_records, write_json, write_records, write_text
 
 __all__ = [
     "OnExisting",
     "Progress",
     "Run",
+    "Task",
     "describe_machine",
     "open_run",
     "peak_memory_mb",

@@ -157,7 +157,7 @@ def _cards(session: Session) -> Iterable[dict[str, Any]]:
     for side, judges in (("train", session.recipe.judges.train), ("gate", session.recipe.judges.gate)):
         for ref in (*judges.safety, *judges.helpfulness, judges.refusal, judges.coherence):
             try:
-                facts = card(ref.name, session.context).as_dict()
+                facts = card(ref.name, session.context, flips=()).as_dict()
             except UsageError as error:
                 facts = {"name": ref.name, "limits": str(error)}
             yield {**facts, "side": side}

@@ -12,7 +12,7 @@ from selfmoa.attack import History, Material, Pool, gather
 from selfmoa.bench import EvaluationSets, Fence, build_sets
 from selfmoa.errors import UsageError
 from selfmoa.generate import LanguageModel, Request
-from selfmoa.judge import EvaluatorContext, Item, make
+from selfmoa.judge import EvaluatorContext, Item, check_floor, make
 from selfmoa.recipe import DataRef, JudgeSide, Recipe
 from selfmoa.records import Draft
 from selfmoa.run import Run, read_json, write_json
@@ -45,6 +45,7 @@ def prepare(run: Run) -> Session:
             state=read_json(run.directory / "calibration.json") or {},
         )
         say("Loading the training judges (the first time their heads are trained; minutes)")
+        check_floor(recipe.judges, context)
         judges = load_side(recipe.judges.train, context)
     evaluation = [prompt.text for prompt in (*sets.harmful, *sets.edgy, *sets.benign)]
     session = Session(
