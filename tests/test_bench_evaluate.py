@@ -114,6 +114,16 @@ def test_score_takes_the_median_and_the_refusal_class() -> None:
     assert {(item.safety, item.refusal, item.helpfulness) for item in found} == {(0.3, "partial", 0.7)}
 
 
+def test_every_judges_own_vote_can_be_kept() -> None:
+    votes: list[Score] = []
+    jury = [FakeJudge(f"j{v}", "safety", lambda text, v=v: v) for v in (0.1, 0.3, 0.8)]
+    found = score(made_answers(lambda prompt: "text"), gate(safety=jury), on_vote=votes.append)
+    safety = [vote for vote in votes if vote.objective == "safety"]
+    assert {(vote.judge, vote.value) for vote in safety} == {("j0.1", 0.1), ("j0.3", 0.3), ("j0.8", 0.8)}
+    assert {vote.response_id for vote in votes} == {item.prompt_id for item in found}
+    assert len(votes) == 6 * len(found), "three for safety, one each for helpfulness, refusal and coherence"
+
+
 def test_an_abstaining_judge_leaves_a_reason_not_a_zero() -> None:
     shy = FakeJudge("shy", "safety", lambda text: None if text.endswith("7]") else 0.2)
     replies = made_answers(lambda prompt: prompt)

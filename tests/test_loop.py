@@ -11,9 +11,11 @@ import pytest
 
 import selfmoa
 from loop_helpers import need_judge_data, tiny_overrides
-from selfmoa import recipes
+from selfmoa import audit, recipes
+from selfmoa.bench import Measured
 from selfmoa.errors import UsageError
-from selfmoa.run import read_json
+from selfmoa.records import Score
+from selfmoa.run import Run, read_json, read_records
 
 TWINS = {
     "paper/gemma-2-2b-it": ("gemma2", True),
@@ -117,6 +119,10 @@ def test_stopped_anywhere_and_resumed_gives_the_same_pairs(
     assert (broken.directory / "adapter" / "adapter_model.safetensors").read_bytes() == first
 
 
+def answered(run: Run) -> list[Measured]:
+    return read_records(run.directory / "evaluation" / "before.parquet", Measured) or []
+
+
 def test_evaluate_gives_figures_and_with_an_adapter_paired_changes(tiny_recipe: selfmoa.Recipe, tmp_path: Path) -> None:
     alone = selfmoa.evaluate(tiny_recipe, out=tmp_path / "alone", progress="quiet")
     assert {metric["name"] for metric in alone["metrics"]} >= {"attack_success", "over_refusal"}
@@ -125,6 +131,10 @@ def test_evaluate_gives_figures_and_with_an_adapter_paired_changes(tiny_recipe: 
     both = selfmoa.evaluate(tiny_recipe, adapter=run.directory / "adapter", out=tmp_path / "both", progress="quiet")
     assert run.result is not None
     assert both["metrics"] == run.result["metrics"], "the saved adapter is the model that was measured"
+    for name in ("votes_before", "votes_after", "train_votes_before", "train_votes_after"):
+        votes = read_records(run.directory / "evaluation" / f"{name}.parquet", Score)
+        assert votes and {vote.response_id for vote in votes} <= {item.prompt_id for item in answered(run)}, name
+    assert audit.draw(run.directory).items, "a finished run can be audited"
 
 
 def test_a_stage_is_compared_with_the_model_before_any_training(tiny_recipe: selfmoa.Recipe, tmp_path: Path) -> None:

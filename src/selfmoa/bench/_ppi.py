@@ -48,7 +48,7 @@ class Corrected:
 
 
 def ppi_mean(strata: Sequence[Stratum], *, lowest: float | None = 0.0, small_sample: bool = True) -> Corrected:
-    """The mean of the labels over all items, unbiased whatever the judge's errors are.
+    """The mean of the labels over all items, whatever the judge's errors are (tuning leaves a bias of order 1/n).
 
     Values lie in [lowest, 1] and the interval is cut to that; None says that they are unbounded. `small_sample`
     takes unbiased variances, a t quantile with (labels - strata) degrees of freedom and, for values in [0, 1], a

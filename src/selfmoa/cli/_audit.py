@@ -63,9 +63,17 @@ def audit(
 def _label(run: Path, annotator: str) -> None:
     from selfmoa import audit as room
 
-    done = room.label_items(run, annotator, ask=input, tell=say)
+    done = room.label_items(run, annotator, ask=_ask, tell=say)
     say(f"\n{done.labelled} of {done.total} items are labelled ({done.skipped} skipped): {done.path}")
     say(f"Result: selfmoa judges audit {run}")
+
+
+def _ask(question: str) -> str:
+    """What is typed; Ctrl-C ends the sitting as Ctrl-D does, with what is labelled saved."""
+    try:
+        return input(question)
+    except KeyboardInterrupt:
+        raise EOFError from None
 
 
 def _show(rows: dict[str, list[tuple[str, ...]]], result: AuditResult, run: Path) -> None:
