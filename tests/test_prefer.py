@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from selfmoa.prefer import Candidate, cap_guided, pair_round
+from selfmoa.prefer import Candidate, cap_guided, cap_harmless, pair_round
 from selfmoa.recipe import Prefer
 from selfmoa.records import Attack, Judgement, Pair, Response
 
@@ -158,6 +160,16 @@ def test_guided_share_is_capped_and_taken_evenly() -> None:
     assert len(taken) == 6 and len(kept) + len(left) == 22
     assert sum(pair.kind == "attack" for pair in taken) == 3
     assert cap_guided(mixed, 1.0) == (mixed, [])
+
+
+def test_harmless_pairs_are_capped_and_every_prompt_keeps_one_first() -> None:
+    attacks = [make_pair(i, guided=False) for i in range(4)]
+    harmless = [replace(make_pair(10 + i, guided=False, kind="benign"), attack_id=f"p{i % 3}") for i in range(9)]
+    kept, left = cap_harmless([*attacks, *harmless], 0.5)
+    taken = [pair for pair in kept if pair.kind != "attack"]
+    assert len(taken) == 4 and len(left) == 5
+    assert {pair.attack_id for pair in taken} == {"p0", "p1", "p2"}
+    assert cap_harmless(harmless, 0.5) == (harmless, []), "without attack pairs nothing is capped"
 
 
 def test_same_input_same_pairs() -> None:

@@ -200,6 +200,9 @@ class Prefer(Section):
     unsafe_max: Share = Field(0.4, description="safe_first: ... and unsafe at or below. [us]")
     coherence_min: Share = Field(0.5, description="safe_first: chosen must reach this coherence. [us]")
     max_guided_share: Share = Field(0.5, description="Guided-against-unguided pairs at the most. [us]")
+    max_harmless_share: Share = Field(
+        0.6, description="safe_first: pairs of harmless prompts at the most; more of them unteach declining. [us]"
+    )
     max_pairs_per_prompt: int = Field(2, ge=1, description="safe_first: pairs a prompt gives. [us]")
     max_similarity: Share = Field(0.9, description="Pairs more alike are dropped. [us]")
     max_length_ratio: float = Field(4.0, ge=1, description="Longer over shorter answer, in words. [us]")

@@ -6,6 +6,7 @@ that on purpose: safe beats unsafe, then helpful beats unhelpful; on harmless pr
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import pstdev
@@ -15,7 +16,7 @@ from rapidfuzz import fuzz
 from selfmoa.recipe import Prefer
 from selfmoa.records import Attack, Dropped, Judgement, Pair, Response, stable_id
 
-__all__ = ["Candidate", "PairingResult", "cap_guided", "pair_round"]
+__all__ = ["Candidate", "PairingResult", "cap_guided", "cap_harmless", "pair_round"]
 
 Duel = tuple["Candidate", "Candidate", str]
 """(chosen, rejected, rule)"""
@@ -57,9 +58,12 @@ def pair_round(attacks: Iterable[Attack], candidates: Sequence[Candidate], setti
                 pairs.append(_pair(attack, chosen, rejected, rule))
                 kept += 1
         dropped.extend(Dropped(attack.round, attack.id, reason) for reason in reasons)
-    capped, over = cap_guided(pairs, settings.max_guided_share)
+    if settings.pairing == "safe_first":
+        pairs, over = cap_harmless(pairs, settings.max_harmless_share)
+        dropped.extend(Dropped(pair.round, pair.attack_id, "too many harmless pairs") for pair in over)
+    pairs, over = cap_guided(pairs, settings.max_guided_share)
     dropped.extend(Dropped(pair.round, pair.attack_id, "too many guided pairs") for pair in over)
-    return PairingResult(tuple(capped), tuple(dropped))
+    return PairingResult(tuple(pairs), tuple(dropped))
 
 
 def _duels(attack: Attack, candidates: Sequence[Candidate], settings: Prefer) -> tuple[list[Duel], list[str]]:
@@ -191,6 +195,26 @@ def _pair(attack: Attack, chosen: Candidate, rejected: Candidate, rule: str) -> 
         rejected_guided=rejected.response.guided,
         rule=rule,
     )
+
+
+def cap_harmless(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
+    """(kept, left out) so that pairs of harmless prompts are at most `share` of what is kept.
+
+    Nearly every harmless prompt yields a pair, many attacks do not; unchecked, the lesson would be "never decline".
+    Each prompt keeps a pair before any keeps a second. Without attack pairs nothing is capped.
+    """
+    harmless = [pair for pair in pairs if pair.kind != "attack"]
+    n_attack = len(pairs) - len(harmless)
+    if share >= 1.0 or not n_attack:
+        return list(pairs), []
+    allowed = int(n_attack * share / (1.0 - share))
+    seen: Counter[str] = Counter()
+    turns = {}
+    for pair in sorted(harmless, key=lambda pair: pair.id):  # ids are hashes: an unbiased draw
+        turns[pair.id] = (seen[pair.attack_id], pair.id)
+        seen[pair.attack_id] += 1
+    out = {pair.id for pair in sorted(harmless, key=lambda pair: turns[pair.id])[allowed:]}
+    return [pair for pair in pairs if pair.id not in out], [pair for pair in pairs if pair.id in out]
 
 
 def cap_guided(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
