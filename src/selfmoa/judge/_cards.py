@@ -197,7 +197,7 @@ def _judge_card(name: str, context: EvaluatorContext) -> JudgeCard:
             base,
             trained_on=f"{_LABELS}: {facts['n']} with {side}, {about.side} side",
             measured_on="the same answers, each by a head that saw none of its objective (5 folds)",
-            removed=int(facts.get("removed", 0)),
+            removed=data.removed,
             baseline_auc=facts.get("baseline_auc"),
             representation=str(facts.get("representation", "")),
         ),
@@ -285,7 +285,7 @@ def _jury_card(name: str, context: EvaluatorContext) -> JudgeCard:
         licence="that of its members",
         trained_on=f"{_LABELS}: {facts[0]['n']} with harm ratings, {name.removesuffix('-jury')} side",
         measured_on="the same answers, each by heads that saw none of its objective (5 folds)",
-        removed=int(facts[0].get("removed", 0)),
+        removed=data.removed,
         baseline_auc=facts[0].get("baseline_auc"),
     )
     return _filled(base, found)
@@ -323,7 +323,7 @@ def _with_flips(
                 on_step(name)
             (rate,) = flip_rates(judge, probes, [name], before=before)
             rates[name] = {**asdict(rate), "direction": rate.direction}
-        write_json(path, cached)
+            write_json(path, cached)  # a killed command goes on from here
     ordered = [rates[change.name] for change in PERTURBATIONS if change.name in rates]
     held_out = "that its head never saw (the other side's)" if base.trained else "with harm ratings"
     told = f"{len(probes)} answers {held_out}, cut to {_PROBE_WORDS} words" if ordered else ""
