@@ -128,9 +128,11 @@ def test_a_jury_is_the_median_of_calibrated_votes_on_common_rows() -> None:
     assert found.swapped == {"0": pytest.approx(log_odds((0.731059 + 0.982014) / 2), abs=1e-5)}
 
 
-def test_an_outside_model_and_an_unknown_name_are_told_apart(context: EvaluatorContext) -> None:  # noqa: F811
-    with pytest.raises(UsageError, match="outside model"):
-        card("llama-guard-3-8b", context)
+def test_an_outside_model_has_a_card_without_figures_and_is_not_loaded(context: EvaluatorContext) -> None:  # noqa: F811
+    found = card("llama-guard-3-8b", context)
+    assert found.auc is None and found.family == "outside" and "not measured" in str(found)
+    with pytest.raises(UsageError, match="needs a model"):
+        card("classifier", context)
     with pytest.raises(UsageError, match="Did you mean 'gate-jury'"):
         card("gate-juri", context)
 

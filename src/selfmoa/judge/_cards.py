@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from selfmoa.errors import UsageError, nearest
+from selfmoa.judge._about import ABOUT
 from selfmoa.judge._card import JudgeCard
 from selfmoa.judge._data import HumanData, LabelledRow, data_hash, human_data, rating_table
 from selfmoa.judge._held_out import HeldOut, figures, from_facts, jury, scored, word_baseline
@@ -15,7 +16,7 @@ from selfmoa.judge._human import agreement, hazards
 from selfmoa.judge._jury import score_all
 from selfmoa.judge._perturb import PERTURBATIONS, Probe, flip_rates
 from selfmoa.judge._protocol import Evaluator, EvaluatorContext, Item, Objective
-from selfmoa.judge._refusal_head import REFUSAL_LIMITS, refusal_rows, trained_refusal_head
+from selfmoa.judge._refusal_head import refusal_rows, trained_refusal_head
 from selfmoa.judge._registry import is_own, known, make
 from selfmoa.judge._safety import SAFETY_HEADS, trained_safety_head
 from selfmoa.judge._text import cut_words
@@ -46,104 +47,8 @@ _SCORED = 400
 _LABELS = "PyRIT's human-scored answers (MIT)"
 
 
-@dataclass(frozen=True)
-class _About:
-    """What is known of an embedded judge without measuring."""
-
-    objective: Objective
-    side: str
-    family: str
-    what: str
-    licence: str
-    limits: str
-    shares_base: bool = False
-    trained: bool = False
-
-
-_HEAD_LICENCE = "MIT (labels)"
-_ABOUT: dict[str, _About] = {
-    "lm-state": _About(
-        "safety",
-        "train",
-        "head",
-        "Logistic head on the frozen base's hidden states of request and answer.",
-        f"{_HEAD_LICENCE}; that of the base",
-        SAFETY_HEADS["lm-state"].limits,
-        shares_base=True,
-        trained=True,
-    ),
-    "tfidf": _About(
-        "safety",
-        "train",
-        "head",
-        "Logistic head on word 1- and 2-grams of the answer.",
-        _HEAD_LICENCE,
-        SAFETY_HEADS["tfidf"].limits,
-        trained=True,
-    ),
-    "minilm": _About(
-        "safety",
-        "gate",
-        "head",
-        "Logistic head on MiniLM embeddings of the answer.",
-        f"{_HEAD_LICENCE}; MIT (encoder)",
-        SAFETY_HEADS["minilm"].limits,
-        trained=True,
-    ),
-    "refusal-head": _About(
-        "refusal",
-        "gate",
-        "refusal",
-        "Logistic head on MiniLM embeddings of sentences; three classes.",
-        f"{_HEAD_LICENCE}; MIT (encoder)",
-        REFUSAL_LIMITS,
-        trained=True,
-    ),
-    "refusal-rules": _About(
-        "refusal",
-        "train",
-        "refusal",
-        "Patterns; three classes.",
-        "Apache-2.0",
-        "Patterns of English; subtle refusals and moral comments are missed.",
-    ),
-    "relevance": _About(
-        "helpfulness",
-        "train",
-        "relevance",
-        "How much the request explains the answer: log-likelihood ratio under the frozen base.",
-        "that of the base",
-        "A proxy: how much the prompt explains the answer under the target's own base. Says nothing about truth.",
-        shares_base=True,
-    ),
-    "minilm-relevance": _About(
-        "helpfulness",
-        "gate",
-        "relevance",
-        "Similarity of request and answer in MiniLM's space.",
-        "MIT (encoder)",
-        "A proxy: similarity of prompt and answer. Says nothing about truth; copying is penalised.",
-    ),
-    "coherence": _About(
-        "coherence",
-        "train",
-        "fluency",
-        "Mean log-likelihood of the answer under the frozen base, times model-free quality.",
-        "that of the base",
-        "Likelihood under the target's own base; unusual but good text scores low.",
-        shares_base=True,
-    ),
-    "degeneration": _About(
-        "coherence",
-        "gate",
-        "fluency",
-        "Repetition and share of word characters; no model.",
-        "Apache-2.0",
-        "Sees repetition and symbols only; fluent nonsense passes.",
-    ),
-}
-EMBEDDED = tuple(_ABOUT)
-TRAINED = tuple(name for name, about in _ABOUT.items() if about.trained)
+EMBEDDED = tuple(ABOUT)
+TRAINED = tuple(name for name, about in ABOUT.items() if about.trained)
 JURIES = ("train-jury", "gate-jury")
 
 
@@ -151,7 +56,7 @@ def reads_base(name: str) -> bool:
     """True where the judge (or a member of the jury) reads the run's resident model."""
     if name in JURIES:
         return any(reads_base(member) for member in _members(name))
-    return name in _ABOUT and _ABOUT[name].shares_base
+    return name in ABOUT and ABOUT[name].shares_base
 
 
 def card(
@@ -164,15 +69,13 @@ def card(
     """The card of a judge or jury; trains its head if it is not in the cache.
 
     The whole card is cached beside the head. With `flips` (names of perturbations) only these are tried, and those
-    measured before are shown as well. Raises `UsageError` for an unknown name or a judge that needs another model.
+    measured before are shown as well. An outside model is not loaded; its card says that nothing was measured. Raises
+    `UsageError` for an unknown name, or a family that is no judge until a model is named.
     """
     if name not in (*JURIES, *EMBEDDED, *known()):
         raise UsageError(f"There is no judge {name!r}.{nearest(name, [*JURIES, *known()])}")
     if name not in (*JURIES, *EMBEDDED) and not is_own(name):
-        raise UsageError(
-            f"Judge {name!r} is an outside model; no card was measured for it here. "
-            f"Measure it on labels of your own: selfmoa judges card {name} --data FILE."
-        )
+        return _outside_card(make(JudgeRef(name=name), context))
     path = _path(name, context, "card")
     cached = _read(path)
     if cached is not None:
@@ -251,7 +154,9 @@ def _labels(objective: Objective, data: HumanData) -> dict[str, bool]:
 
 def card_frame(judge: Evaluator) -> JudgeCard:
     """What is known of a judge without measuring."""
-    return _frame(judge.name) if judge.name in _ABOUT else _own_card(judge)
+    if judge.name in ABOUT:
+        return _frame(judge.name)
+    return _own_card(judge) if is_own(judge.name) else _outside_card(judge)
 
 
 def training_rows(name: str, context: EvaluatorContext) -> list[LabelledRow]:
@@ -263,7 +168,7 @@ def training_rows(name: str, context: EvaluatorContext) -> list[LabelledRow]:
 
 
 def _frame(name: str) -> JudgeCard:
-    about = _ABOUT[name]
+    about = ABOUT[name]
     return JudgeCard(
         name,
         about.objective,
@@ -279,9 +184,9 @@ def _frame(name: str) -> JudgeCard:
 
 def _judge_card(name: str, context: EvaluatorContext) -> JudgeCard:
     data = human_data(context.exclude)
-    if name not in _ABOUT:
+    if name not in ABOUT:
         return _measured_by_scoring(_own_card(make(JudgeRef(name=name), context)), context, data, limit=_SCORED)
-    about, base = _ABOUT[name], _frame(name)
+    about, base = ABOUT[name], _frame(name)
     if not about.trained:
         return _measured_by_scoring(base, context, data) if about.objective == "refusal" else base
     facts = _facts(name, context)
@@ -292,7 +197,7 @@ def _judge_card(name: str, context: EvaluatorContext) -> JudgeCard:
             base,
             trained_on=f"{_LABELS}: {facts['n']} with {side}, {about.side} side",
             measured_on="the same answers, each by a head that saw none of its objective (5 folds)",
-            removed=int(facts.get("removed", 0)),
+            removed=data.removed,
             baseline_auc=facts.get("baseline_auc"),
             representation=str(facts.get("representation", "")),
         ),
@@ -308,6 +213,19 @@ def _own_card(judge: Evaluator) -> JudgeCard:
         shares_base=bool(getattr(judge, "shares_base", False)),
         limits="A judge of your own; only what is measured here is known.",
         family="own",
+    )
+
+
+def _outside_card(judge: Evaluator) -> JudgeCard:
+    return JudgeCard(
+        judge.name,
+        judge.objective,
+        trained=False,
+        shares_base=bool(getattr(judge, "shares_base", False)),
+        limits="An outside model, not measured here. Measure it on labels of your own: "
+        f"selfmoa judges card {judge.name} --data FILE.",
+        family="outside",
+        licence="that of the model; read it before use",
     )
 
 
@@ -360,14 +278,14 @@ def _jury_card(name: str, context: EvaluatorContext) -> JudgeCard:
         "safety",
         trained=True,
         shares_base=reads_base(name),
-        limits="Median of the votes; as good as its members are different. " + _ABOUT[names[0]].limits,
+        limits="Median of the votes; as good as its members are different. " + ABOUT[names[0]].limits,
         side=name.removesuffix("-jury"),
         family="jury",
         what=f"Median of {', '.join(names)}.",
         licence="that of its members",
         trained_on=f"{_LABELS}: {facts[0]['n']} with harm ratings, {name.removesuffix('-jury')} side",
         measured_on="the same answers, each by heads that saw none of its objective (5 folds)",
-        removed=int(facts[0].get("removed", 0)),
+        removed=data.removed,
         baseline_auc=facts[0].get("baseline_auc"),
     )
     return _filled(base, found)
@@ -405,7 +323,7 @@ def _with_flips(
                 on_step(name)
             (rate,) = flip_rates(judge, probes, [name], before=before)
             rates[name] = {**asdict(rate), "direction": rate.direction}
-        write_json(path, cached)
+            write_json(path, cached)  # a killed command goes on from here
     ordered = [rates[change.name] for change in PERTURBATIONS if change.name in rates]
     held_out = "that its head never saw (the other side's)" if base.trained else "with harm ratings"
     told = f"{len(probes)} answers {held_out}, cut to {_PROBE_WORDS} words" if ordered else ""
