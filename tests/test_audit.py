@@ -30,6 +30,7 @@ from selfmoa.audit._draw import Facts, draw_prompts
 from selfmoa.bench import DEFINITIONS, Measured
 from selfmoa.errors import UsageError
 from selfmoa.records import Score
+from selfmoa.report import write_report
 from selfmoa.run import write_records
 
 SMALL = {"harmful": 12, "edgy": 12, "benign": 12}
@@ -328,6 +329,8 @@ def test_people_correct_a_fooled_judge(made: tuple[Path, Truth]) -> None:
     assert {"attack_success", "safety", "refusal_harmful", "over_refusal", "helpfulness_harmless"} <= {
         name for name, figure in found.items() if not figure.note
     }
+    page = write_report(run).read_text(encoding="utf-8")
+    assert "Audited by people" in page and "No human has labelled" not in page
 
 
 def test_corrected_figures_are_unbiased_over_draws(tmp_path: Path) -> None:

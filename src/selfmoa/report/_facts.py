@@ -13,9 +13,11 @@ __all__ = ["asset_rows", "command", "environment", "facts", "limits", "model_ref
 
 Row = dict[str, Any]
 
-_ALWAYS = (
+_NOT_AUDITED = (
     "No human has labelled these answers. Every figure is a judge's, uncorrected; where the judge errs, so "
-    "does the figure.",
+    "does the figure. `selfmoa judges audit RUN` draws a blind sample to label."
+)
+_ALWAYS = (
     "Optimising against judges teaches a model what judges like. The grading judges took no part in "
     "training, but they can share blind spots with those that did. Read answers yourself before you ship.",
     "Attack success is measured on public prompts in one turn and in their language. Other attacks, long "
@@ -139,9 +141,9 @@ def asset_rows(run: RunData) -> list[Row]:
     return [{key: str(asset.get(key) or "") for key in keys} for asset in found or [] if isinstance(asset, dict)]
 
 
-def limits(run: RunData, metrics: list[Row]) -> list[str]:
+def limits(run: RunData, metrics: list[Row], *, audited: bool = False) -> list[str]:
     """What the report cannot show: what always holds, and what holds for this run."""
-    lines = list(_ALWAYS)
+    lines = [*([] if audited else [_NOT_AUDITED]), *_ALWAYS]
     lines += [f"{card.get('name')} is a weak judge: {words}." for card in run.judges if (words := _weak_gate(card))]
     proxies = list(dict.fromkeys(row["label"] for row in metrics if row["proxy"]))
     if proxies:

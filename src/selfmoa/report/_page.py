@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from selfmoa.audit import AGREEMENT_COLUMNS, FIGURE_COLUMNS, PEOPLE_COLUMNS, read_audit, report_rows
 from selfmoa.report import _plots
 from selfmoa.report._examples import examples
 from selfmoa.report._facts import asset_rows, command, environment, facts, limits, removed, title
@@ -58,6 +59,7 @@ def _finalize(value: Any) -> Any:
 
 def _context(run: RunData, unredacted: bool) -> Row:
     metrics = metric_rows(run.results, run.judges)
+    audit = _audit(run)
     rounds = round_rows(run)
     tolerance = number(run.results.get("tolerance"))
     told = {
@@ -84,7 +86,8 @@ def _context(run: RunData, unredacted: bool) -> Row:
         "environment": environment(run),
         "assets": asset_rows(run),
         "recipe_text": run.recipe_text,
-        "limits": limits(run, metrics),
+        "audit": audit,
+        "limits": limits(run, metrics, audited=bool(audit)),
         "version": importlib.import_module("selfmoa").__version__,
         "css": Markup((files("selfmoa.report") / "templates" / "report.css").read_text(encoding="utf-8")),
         "plots": {
@@ -94,6 +97,20 @@ def _context(run: RunData, unredacted: bool) -> Row:
         },
     }
     return {**told, "missing": run.missing}  # last: reading the parts above notes what is missing
+
+
+def _audit(run: RunData) -> list[Row]:
+    """Tables of the audit by people; none where there was no audit."""
+    found = read_audit(run.directory)
+    if found is None:
+        return []
+    rows = report_rows(found)
+    tables = (
+        ("Figures corrected by people's labels", FIGURE_COLUMNS, rows["figures"]),
+        ("Judges against people", AGREEMENT_COLUMNS, rows["judges"]),
+        ("People against each other", PEOPLE_COLUMNS, rows["people"]),
+    )
+    return [{"title": title_, "columns": columns, "rows": lines} for title_, columns, lines in tables if lines]
 
 
 def _verdict(run: RunData, shown: list[Row]) -> Row:
