@@ -15,7 +15,7 @@ from selfmoa.assets import load_table
 from selfmoa.bench import clusters, near_duplicates
 from selfmoa.recipe import DataRef
 
-__all__ = ["HumanData", "LabelledRow", "Side", "data_hash", "human_data", "merge"]
+__all__ = ["HumanData", "LabelledRow", "Side", "by_id", "data_hash", "human_data", "merge"]
 
 Side = Literal["train", "gate"]
 
@@ -105,6 +105,11 @@ def data_hash(rows: Iterable[LabelledRow]) -> str:
     """Changes with anything in the rows that a head could learn from."""
     content = [(row.id, row.objective, row.response, row.harm, row.refused, row.cluster, row.side) for row in rows]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def by_id(rows: Iterable[LabelledRow], values: Iterable[float]) -> dict[str, float]:
+    """Row id -> value, for JSON."""
+    return {row.id: float(value) for row, value in zip(rows, values, strict=True)}
 
 
 def _normal(text: str) -> str:

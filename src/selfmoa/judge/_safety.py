@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from selfmoa.errors import UsageError
-from selfmoa.judge._data import HumanData, LabelledRow, Side, data_hash, human_data
+from selfmoa.judge._data import HumanData, LabelledRow, Side, by_id, data_hash, human_data
 from selfmoa.judge._encoder import ANSWER_WORDS, ENCODER, encoder
 from selfmoa.judge._head import (
     Fit,
@@ -39,7 +39,7 @@ from selfmoa.records import stable_id
 
 __all__ = ["SAFETY_HEADS", "HeadSpec", "SafetyHead", "trained_safety_head"]
 
-_VERSION = 3
+_VERSION = 4
 _DEPTHS = (0.27, 0.4, 0.53, 0.67)
 """Candidate layers of lm-state as shares of the depth; cross-validation on the train side chooses."""
 _PROMPT_TOKENS, _ANSWER_TOKENS = 48, 72
@@ -134,6 +134,9 @@ def _train(
         "representation": name,
         "tried": {other: score for score, other, *_ in tried},
         "removed": data.removed,
+        "calibration": {"slope": slope, "offset": offset},
+        "held_out": by_id(rows, logits),
+        "held_out_swapped": by_id([rows[place] for place in probes], swapped_logits),
         **_figures(logits * slope + offset, labels, groups),
         **_swapped_figures(swapped_logits * slope + offset, labels[probes], groups[probes]),
         **_baseline(rows, labels, groups, split),
