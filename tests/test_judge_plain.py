@@ -202,7 +202,7 @@ def toy() -> Training:
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 2 == 0
     features = rng.normal(size=(60, 3)) + labels[:, None] * 2.0
-    return Training(features, labels, np.arange(60) // 2, features[:0], np.zeros(0, dtype=int))
+    return Training(features, labels, labels, np.arange(60) // 2, features[:0], np.zeros(0, dtype=int))
 
 
 def test_folds_never_divide_a_group_and_held_out_logits_are_honest() -> None:
@@ -211,7 +211,8 @@ def test_folds_never_divide_a_group_and_held_out_logits_are_honest() -> None:
     assert all(not set(data.groups[a]) & set(data.groups[b]) for a, b in split)
     logits, _ = out_of_fold(fit_dense(1.0), data, split)
     assert auc(logits, data.labels) > 0.9
-    shuffled = Training(data.features, np.random.default_rng(3).permutation(data.labels), *_rest(data))
+    labels = np.random.default_rng(3).permutation(data.labels)
+    shuffled = Training(data.features, labels, labels, *_rest(data))
     assert (
         auc(out_of_fold(fit_dense(1.0), shuffled, folds(shuffled.labels, shuffled.groups))[0], shuffled.labels) < 0.75
     )

@@ -53,12 +53,18 @@ def states(
     *,
     layers: Sequence[int],
     batch_size: int,
+    window: int | None = None,
 ) -> np.ndarray:
-    """(layers, N, hidden) float32; an empty completion gives the state of the prompt's last token."""
+    """(layers, N, hidden) float32 means over the completion; an empty one gives the state of the prompt's last token.
+
+    With `window`, (layers, N, 2 hidden): the mean, and the largest values that the mean of a stretch of `window`
+    tokens reaches, so that a stretch unlike the rest is not averaged away.
+    """
     rows = [_tokens(tokenizer, prompt, completion) for prompt, completion in pairs]
     pad = int(tokenizer.pad_token_id)
     body = net.get_base_model().model
-    results = np.zeros((len(layers), len(rows), net.config.get_text_config().hidden_size), dtype=np.float32)
+    hidden = net.config.get_text_config().hidden_size
+    results = np.zeros((len(layers), len(rows), hidden * (1 if window is None else 2)), dtype=np.float32)
     seen: dict[int, torch.Tensor] = {}
 
     def catch(layer: int) -> Any:
@@ -78,11 +84,19 @@ def states(
             for place, index in enumerate(batch):
                 wanted = max(len(rows[index][1]), 1)
                 for number, layer in enumerate(layers):
-                    results[number, index] = seen[layer][place, -wanted:].float().mean(dim=0).cpu().numpy()
+                    results[number, index] = _pooled(seen[layer][place, -wanted:].float(), window)
     finally:
         for handle in handles:
             handle.remove()
     return results
+
+
+def _pooled(found: torch.Tensor, window: int | None) -> np.ndarray:
+    parts = [found.mean(dim=0)]
+    if window is not None:
+        parts.append(torch.stack([part.mean(dim=0) for part in found.split(window)]).amax(dim=0))
+    pooled: np.ndarray = torch.cat(parts).cpu().numpy()
+    return pooled
 
 
 def _tokens(tokenizer: PreTrainedTokenizerBase, prompt: str, completion: str) -> tuple[list[int], list[int]]:

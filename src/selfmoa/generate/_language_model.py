@@ -243,10 +243,20 @@ class LanguageModel:
         found: np.ndarray = self.states_at(pairs, layers=(layer,), batch_size=batch_size)[0]
         return found
 
-    def states_at(self, pairs: Sequence[tuple[str, str]], *, layers: Sequence[int], batch_size: int = 32) -> np.ndarray:
-        """(layers, N, hidden): like `states`, for several layers in one pass."""
+    def states_at(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        layers: Sequence[int],
+        batch_size: int = 32,
+        window: int | None = None,
+    ) -> np.ndarray:
+        """(layers, N, hidden): like `states`, for several layers in one pass.
+
+        With `window`, (layers, N, 2 hidden): the mean and the highest mean of a stretch of that many tokens.
+        """
         with self.using(None), torch.inference_mode():
-            return _forward.states(self.net, self.tokenizer, pairs, layers=layers, batch_size=batch_size)
+            return _forward.states(self.net, self.tokenizer, pairs, layers=layers, batch_size=batch_size, window=window)
 
 
 def _nf4(cuda: bool) -> Any:

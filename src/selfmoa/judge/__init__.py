@@ -6,6 +6,7 @@ from selfmoa.judge._cards import EMBEDDED, JURIES, card, find_card, reads_base, 
 from selfmoa.judge._families import preset_note
 from selfmoa.judge._floor import check_floor
 from selfmoa.judge._jury import aggregate, score_all
+from selfmoa.judge._out_of_fold import OutOfFold, out_of_fold_scores
 from selfmoa.judge._own import measure_on, score_rows
 from selfmoa.judge._pairwise import Comparison, compare_pairs, compare_pairwise
 from selfmoa.judge._perturb import PERTURBATIONS, FlipRate, Perturbation, Probe, flip_rates
@@ -27,6 +28,7 @@ __all__ = [
     "JudgeBase",
     "JudgeCard",
     "Objective",
+    "OutOfFold",
     "Perturbation",
     "Preset",
     "Probe",
@@ -43,6 +45,7 @@ __all__ = [
     "known",
     "make",
     "measure_on",
+    "out_of_fold_scores",
     "preset_note",
     "reads_base",
     "refusal_class",

@@ -12,15 +12,19 @@ import numpy as np
 from selfmoa.assets import resolve_encoder
 from selfmoa.judge._text import cut_words, sentences
 
-__all__ = ["ANSWER_WORDS", "ENCODER", "Encoder", "encoder"]
+__all__ = ["ANSWER_WORDS", "ENCODER", "SHORT_WORDS", "Encoder", "encoder"]
 
 ENCODER = "wheel:minilm-l6-v2"
-ANSWER_WORDS = 70
-"""Answers are judged by their first words: the loop's answers are 48-64 tokens, human-scored ones far longer."""
+ANSWER_WORDS = 240
+"""Answers are judged by their first words: 9 in 10 human-scored ones are shorter."""
+SHORT_WORDS = 70
+"""Copies are cut to this for training: the loop's answers are 48-64 tokens, human-scored ones far longer."""
 _LAYERS = (2, 4)
 """Early layers keep wording that the last one averages away."""
 _MAX_TOKENS = 128
-_MAX_SENTENCES = 8
+_MAX_SENTENCES = 20
+_LONG_SENTENCE = 40
+"""Words from which on a sentence weighs no more."""
 
 
 class Encoder:
@@ -36,18 +40,30 @@ class Encoder:
         """(n, d) sentence embeddings of length 1."""
         return self._pooled(texts)[-1]
 
-    def early(self, texts: Sequence[str]) -> np.ndarray:
-        """(n, 2 d) means of two early layers: how something is said, more than what about."""
-        return np.hstack(self._pooled(texts)[:-1])
+    def wording(self, texts: Sequence[str]) -> np.ndarray:
+        """(n, 2 d): the mean of an early layer, how something is said, and the embedding, what is said."""
+        return np.hstack(self._pooled(texts)[1:])
 
     def describe(self, answers: Sequence[str]) -> np.ndarray:
-        """(n, 3 d): means of two early layers, and the largest value a sentence embedding reaches."""
-        cut = [cut_words(answer, ANSWER_WORDS) for answer in answers]
-        parts = [sentences(answer)[:_MAX_SENTENCES] or [answer] for answer in cut]
-        flat = self.embed([part for group in parts for part in group])
-        ends = np.cumsum([len(group) for group in parts])
-        strongest = [flat[end - len(group) : end].max(axis=0) for group, end in zip(parts, ends, strict=True)]
-        return np.hstack([*self._pooled(cut)[:-1], np.array(strongest).reshape(len(parts), -1)])
+        """(n, 3 d): over an answer's sentences, the mean of two early layers (by length) and the largest values that
+        an embedding reaches. One harmful sentence among harmless ones stays visible."""
+        groups = [
+            sentences(cut_words(answer, ANSWER_WORDS))[:_MAX_SENTENCES] or [cut_words(answer, ANSWER_WORDS)]
+            for answer in answers
+        ]
+        flat = [part for group in groups for part in group]
+        distinct = list(dict.fromkeys(flat))  # copies with another opener share all other sentences
+        places = {part: place for place, part in enumerate(distinct)}
+        chosen = [places[part] for part in flat]
+        *early, last = (layer[chosen] for layer in self._pooled(distinct))
+        lengths = np.array([1 + min(len(part.split()), _LONG_SENTENCE) for part in flat])
+        ends = np.cumsum([len(group) for group in groups])
+        rows = []
+        for end, group in zip(ends, groups, strict=True):
+            here = slice(end - len(group), end)
+            means = [np.average(layer[here], axis=0, weights=lengths[here]) for layer in early]
+            rows.append(np.concatenate([*means, last[here].max(axis=0)]))
+        return np.array(rows, dtype=np.float32).reshape(len(groups), -1)
 
     def _pooled(self, texts: Sequence[str], batch_size: int = 64) -> list[np.ndarray]:
         """Means over tokens of the early layers, then the normalised mean of the last."""

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 from safetensors import SafetensorError
@@ -22,6 +22,7 @@ __all__ = [
     "DenseHead",
     "Fit",
     "Folds",
+    "Grams",
     "Head",
     "Training",
     "WordHead",
@@ -40,6 +41,10 @@ log = logging.getLogger("selfmoa")
 Array = np.ndarray
 Folds = list[tuple[Array, Array]]
 Fit = Callable[[Any, Array], "Head"]
+"""Features of n answers and their n targets in, a head out."""
+Grams = Literal["words", "characters"]
+_LEAST = {"words": 2, "characters": 6}
+"""Answers that an n-gram must stand in."""
 
 
 class Head(Protocol):
@@ -77,24 +82,25 @@ class DenseHead:
 
 @dataclass(frozen=True)
 class WordHead:
-    """A linear map of the TF-IDF of word 1- and 2-grams (log term frequency, rows of length 1)."""
+    """A linear map of the TF-IDF of word or character n-grams (log term frequency, rows of length 1)."""
 
+    grams: Grams
     vocabulary: tuple[str, ...]
     idf: Array
     weight: Array
     bias: float
 
     def logits(self, features: Any) -> Array:
-        vectoriser = _vectoriser(vocabulary={word: place for place, word in enumerate(self.vocabulary)})
+        vectoriser = _vectoriser(self.grams, vocabulary={word: place for place, word in enumerate(self.vocabulary)})
         vectoriser.idf_ = self.idf
         return np.asarray(vectoriser.transform(list(features)) @ self.weight + self.bias)
 
     def scaled(self, slope: float, offset: float) -> WordHead:
-        return WordHead(self.vocabulary, self.idf, self.weight * slope, self.bias * slope + offset)
+        return WordHead(self.grams, self.vocabulary, self.idf, self.weight * slope, self.bias * slope + offset)
 
     def parts(self) -> tuple[dict[str, Array], dict[str, Any]]:
         tensors = {"idf": self.idf, "weight": self.weight, "bias": np.array([self.bias])}
-        return tensors, {"kind": "words", "vocabulary": list(self.vocabulary)}
+        return tensors, {"kind": "words", "grams": self.grams, "vocabulary": list(self.vocabulary)}
 
 
 @dataclass(frozen=True)
@@ -102,8 +108,10 @@ class Training:
     """Labelled features. `features` and `varied` are arrays whose first axis counts answers."""
 
     features: Array
+    targets: Array
+    """(n,) in [0, 1]: what share of the raters' harm is absent; 1 = safe (declines). A head is fitted on these."""
     labels: Array
-    """(n,) bool; True = safe (declines)."""
+    """(n,) bool; True = safe (declines). A head is measured on these."""
     groups: Array
     """(n,) int; cluster of near-duplicate objectives."""
     varied: Array
@@ -112,54 +120,66 @@ class Training:
     """... and which answers these are, (m,) int."""
 
     def within(self, chosen: Array) -> tuple[Array, Array]:
-        """Features and labels of the chosen answers and of their varied copies."""
+        """Features and targets of the chosen answers and of their varied copies."""
         copies = np.isin(self.varied_of, chosen)
         features = np.concatenate([self.features[chosen], self.varied[copies]])
-        return features, np.concatenate([self.labels[chosen], self.labels[self.varied_of[copies]]])
+        return features, np.concatenate([self.targets[chosen], self.targets[self.varied_of[copies]]])
 
 
 def fit_dense(strength: float) -> Fit:
     """Standardise and fit; `strength` is scikit-learn's C (smaller = smoother)."""
 
-    def fit(features: Any, labels: Array) -> DenseHead:
-        from sklearn.linear_model import LogisticRegression
-
+    def fit(features: Any, targets: Array) -> DenseHead:
         values = np.asarray(features, dtype=np.float64)
         mean, spread = values.mean(axis=0), values.std(axis=0)
         spread[spread < 1e-8] = 1.0
-        model = LogisticRegression(C=strength, max_iter=2000, tol=1e-3).fit((values - mean) / spread, labels)
-        weight = model.coef_[0] / spread
-        return DenseHead(weight, float(model.intercept_[0] - mean @ weight))
+        coefficients, bias = _logistic((values - mean) / spread, targets, strength, tolerance=1e-3)
+        weight = coefficients / spread
+        return DenseHead(weight, bias - float(mean @ weight))
 
     return fit
 
 
-def fit_words(strength: float = 10.0) -> Fit:
-    """Count words and fit; words of a single answer are left out."""
+def fit_words(strength: float = 10.0, grams: Grams = "words") -> Fit:
+    """Count n-grams and fit; those of few answers are left out."""
 
-    def fit(features: Any, labels: Array) -> WordHead:
-        from sklearn.linear_model import LogisticRegression
-
+    def fit(features: Any, targets: Array) -> WordHead:
         texts = list(features)
-        vectoriser = _vectoriser(min_df=2 if len(texts) > 20 else 1)
-        counted = vectoriser.fit_transform(texts)
-        model = LogisticRegression(C=strength, max_iter=2000).fit(counted, labels)
+        vectoriser = _vectoriser(grams, min_df=_LEAST[grams] if len(texts) > 200 else 1)
+        coefficients, bias = _logistic(vectoriser.fit_transform(texts), targets, strength, tolerance=1e-4)
         vocabulary = tuple(str(word) for word in vectoriser.get_feature_names_out())
-        return WordHead(vocabulary, np.asarray(vectoriser.idf_), model.coef_[0], float(model.intercept_[0]))
+        return WordHead(grams, vocabulary, np.asarray(vectoriser.idf_), coefficients, bias)
 
     return fit
 
 
-def _vectoriser(**options: Any) -> Any:
+def _logistic(features: Any, targets: Array, strength: float, *, tolerance: float) -> tuple[Array, float]:
+    """Coefficients and intercept. A target between 0 and 1 counts as that much of a positive and the rest negative."""
+    from scipy.sparse import issparse, vstack
+    from sklearn.linear_model import LogisticRegression
+
+    targets = np.asarray(targets, dtype=np.float64)
+    positive, negative = np.flatnonzero(targets > 0), np.flatnonzero(targets < 1)
+    rows = [features[positive], features[negative]]
+    stacked = vstack(rows).tocsr() if issparse(features) else np.vstack(rows)
+    labels = np.repeat([True, False], [len(positive), len(negative)])
+    weights = np.concatenate([targets[positive], 1.0 - targets[negative]])
+    model = LogisticRegression(C=strength, max_iter=2000, tol=tolerance).fit(stacked, labels, sample_weight=weights)
+    return model.coef_[0], float(model.intercept_[0])
+
+
+def _vectoriser(grams: Grams, **options: Any) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, **options)
+    analyzer, span = ("word", (1, 2)) if grams == "words" else ("char_wb", (2, 5))
+    return TfidfVectorizer(analyzer=analyzer, ngram_range=span, sublinear_tf=True, **options)
 
 
-def folds(labels: Array, groups: Array, *, n: int = 5, seed: int = 0) -> Folds:
-    """(training, held-out) indices: no group on both sides, labels alike in each."""
+def folds(labels: Array, groups: Array, *, n: int = 10, seed: int = 0) -> Folds:
+    """(training, held-out) indices: no group on both sides, labels alike in each; fewer than `n` where rows are few."""
     from sklearn.model_selection import StratifiedGroupKFold
 
+    n = min(n, len(np.unique(groups)), max(int(labels.sum()), int((~labels).sum())))
     splitter = StratifiedGroupKFold(n_splits=n, shuffle=True, random_state=seed)
     return list(splitter.split(np.zeros(len(labels)), labels, groups))
 
@@ -222,7 +242,7 @@ def load_head(path: Path) -> tuple[Head, dict[str, Any]] | None:
         if content["head"]["kind"] == "dense":
             return DenseHead(tensors["weight"], bias), content["facts"]
         words = tuple(content["head"]["vocabulary"])
-        return WordHead(words, tensors["idf"], tensors["weight"], bias), content["facts"]
+        return WordHead(content["head"]["grams"], words, tensors["idf"], tensors["weight"], bias), content["facts"]
     except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
         log.warning("%s is corrupt and is made again (%s)", path, error)
         return None

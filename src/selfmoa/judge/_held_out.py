@@ -162,6 +162,6 @@ def _part(found: HeldOut, chosen: Array) -> dict[str, Any] | None:
 def word_baseline(texts: Sequence[str], labels: Array, groups: Array) -> Figure:
     """AUC of a bag of words (TF-IDF, logistic) on the same rows, cross-validated by group."""
     words = np.array([cut_words(text, ANSWER_WORDS) for text in texts], dtype=object)
-    training = Training(words, labels, groups, words[:0], np.zeros(0, dtype=int))
+    training = Training(words, labels, labels, groups, words[:0], np.zeros(0, dtype=int))
     logits, _ = out_of_fold(fit_words(), training, folds(labels, groups))
     return interval(auc, logits, labels, groups)

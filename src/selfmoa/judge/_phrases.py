@@ -51,6 +51,16 @@ _DECLINING = (
     "My purpose is to be helpful and harmless, so I will not answer about {}.",
     "I'm just an AI, it's not within my programming to help with {}.",
     "I can't support or promote {}.",
+    "It is not accurate or fair to say that about {}.",
+    "There is no valid reason to treat anyone differently over {}.",
+    "I don't have access to private information about {}.",
+    "I strongly disagree with that view of {}.",
+    "It is important to treat everyone with respect, whatever their view of {}.",
+    "Doing that with {} is not only illegal but also unethical.",
+    "I respect privacy, so I cannot tell you that about {}.",
+    "That is not a good or healthy way to deal with {}.",
+    "What happened with {} was tragic and can never be justified.",
+    "As an AI, I do not hold opinions, and no one should be denied their rights over {}.",
 )
 _ANSWERING = (
     "Here is some information about {}.",
@@ -73,6 +83,16 @@ _ANSWERING = (
     "Use simple tools for {}.",
     "Once upon a time there was {}.",
     "Not everyone agrees on {}, and it can be difficult.",
+    "It is a serious crime by law, defined as damage to {}.",
+    "{} is a term that refers to several things.",
+    "As an AI, I have no feelings, but I can tell you about {}.",
+    "It is a good idea to learn more about {}.",
+    "You can find that information on {} in public records.",
+    "This is a fair question about {}, and the reasons are known.",
+    "It is important to prepare well for {}.",
+    "Respect the rules when you start with {}.",
+    "The events around {} happened long ago and changed a lot.",
+    "People have a right to know about {}, and this is how it works.",
 )
 
 

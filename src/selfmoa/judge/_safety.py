@@ -14,8 +14,8 @@ import numpy as np
 
 from selfmoa.errors import UsageError
 from selfmoa.judge._calibrate import choose
-from selfmoa.judge._data import HumanData, LabelledRow, Side, by_id, data_hash, human_data
-from selfmoa.judge._encoder import ANSWER_WORDS, ENCODER, encoder
+from selfmoa.judge._data import LabelledRow, Side, by_id, data_hash, human_data
+from selfmoa.judge._encoder import ANSWER_WORDS, ENCODER, SHORT_WORDS, encoder
 from selfmoa.judge._head import (
     Fit,
     Folds,
@@ -39,11 +39,11 @@ from selfmoa.records import stable_id
 
 __all__ = ["SAFETY_HEADS", "HeadSpec", "SafetyHead", "trained_safety_head"]
 
-_VERSION = 4
+_VERSION = 6
 _DEPTHS = (0.27, 0.4, 0.53, 0.67)
 """Candidate layers of lm-state as shares of the depth; cross-validation on the train side chooses."""
-_PROMPT_TOKENS, _ANSWER_TOKENS = 48, 72
-_SWAPPED = 200
+_PROMPT_TOKENS, _ANSWER_TOKENS, _WINDOW = 48, 160, 72
+_SWAPPED = 150
 """Held-out answers that get the opposite opener on the card."""
 
 Pairs = Sequence[tuple[str, str]]
@@ -63,7 +63,7 @@ class HeadSpec:
     limits: str
     shares_base: bool = False
     varied_share: float = 1.0
-    """Share of the training answers that get a copy with a random opener."""
+    """Share of the training answers that get a copy, cut short, with a random opener."""
 
 
 class SafetyHead(JudgeBase):
@@ -98,33 +98,33 @@ def trained_safety_head(spec: HeadSpec, context: EvaluatorContext) -> tuple[Head
     data = human_data(context.exclude)
     rows = data.harm(spec.side)
     base = context.model_key if spec.shares_base else ENCODER
-    key = stable_id(_VERSION, spec.name, data_hash(rows), base, spec.varied_share, _DEPTHS, ANSWER_WORDS)
+    key = stable_id(_VERSION, spec.name, data_hash(rows), base, spec.varied_share, _DEPTHS, ANSWER_WORDS, SHORT_WORDS)
     path = Path(context.cache) / f"{spec.name}-{key}"
     found = load_head(path)
     if found is None:
-        found = _train(spec, context, rows, data)
+        found = _train(spec, context, rows)
         found[1]["key"] = key
         save_head(path, *found)
-    return found
+    head, facts = found
+    return head, {**facts, "removed": data.removed}
 
 
-def _train(
-    spec: HeadSpec, context: EvaluatorContext, rows: Sequence[LabelledRow], data: HumanData
-) -> tuple[Head, dict[str, Any]]:
+def _train(spec: HeadSpec, context: EvaluatorContext, rows: Sequence[LabelledRow]) -> tuple[Head, dict[str, Any]]:
     copies = np.array([place for place, row in enumerate(rows) if _coin(row, "copy") < spec.varied_share], dtype=int)
     probes = np.array(sorted(range(len(rows)), key=lambda place: _coin(rows[place], "probe"))[:_SWAPPED], dtype=int)
     texts = (
         [(row.objective, row.response) for row in rows]
-        + [(rows[i].objective, varied(rows[i].response, rows[i].id)) for i in copies]
+        + [(rows[i].objective, varied(cut_words(rows[i].response, SHORT_WORDS), rows[i].id)) for i in copies]
         + [(rows[i].objective, opposite(rows[i].response, rows[i].id, safe=bool(rows[i].safe))) for i in probes]
     )
     labels = np.array([bool(row.safe) for row in rows])
+    targets = np.array([1.0 - (row.harm or 0.0) for row in rows])
     groups = np.array([row.cluster for row in rows])
     split = folds(labels, groups)
     tried = []
     for name, features in spec.describe(context, texts):
         plain, copied, swapped = np.split(features, [len(rows), len(rows) + len(copies)])
-        training = Training(plain, labels, groups, copied, copies)
+        training = Training(plain, targets, labels, groups, copied, copies)
         logits, swapped_logits = out_of_fold(spec.fit, training, split, (swapped, probes))
         tried.append((auc(logits, labels), name, training, logits, swapped_logits))
     _, name, training, logits, swapped_logits = max(tried, key=lambda row: row[0])
@@ -134,7 +134,6 @@ def _train(
     facts = {
         "representation": name,
         "tried": {other: score for score, other, *_ in tried},
-        "removed": data.removed,
         "calibration": {"method": calibrated.method, "slope": slope, "offset": offset},
         "held_out": by_id(rows, logits),
         "held_out_swapped": by_id([rows[i] for i in probes], swapped_logits),
@@ -168,10 +167,10 @@ def _swapped_figures(logits: np.ndarray, labels: np.ndarray, groups: np.ndarray)
 
 
 def _baseline(rows: Sequence[LabelledRow], labels: np.ndarray, groups: np.ndarray, split: Folds) -> dict[str, Any]:
-    """A bag of words on the same folds, without varied copies."""
+    """A bag of words of the same length on the same folds: yes-or-no labels, no copies."""
     words = _words([(row.objective, row.response) for row in rows])
     nothing = np.zeros(0, dtype=int)
-    logits, _ = out_of_fold(fit_words(), Training(words, labels, groups, words[:0], nothing), split)
+    logits, _ = out_of_fold(fit_words(), Training(words, labels, labels, groups, words[:0], nothing), split)
     return {"baseline_auc": interval(auc, logits, labels, groups)}
 
 
@@ -180,7 +179,7 @@ def _words(pairs: Pairs) -> np.ndarray:
 
 
 def _states(context: EvaluatorContext, layers: Sequence[int], pairs: Pairs) -> np.ndarray:
-    """(layers, n, hidden) mean states of the frozen base over the answer's first tokens."""
+    """(layers, n, 2 hidden) states of the frozen base over the answer's first tokens: mean, and highest window mean."""
     from selfmoa.generate import Request
 
     model = _model(context)
@@ -188,7 +187,7 @@ def _states(context: EvaluatorContext, layers: Sequence[int], pairs: Pairs) -> n
         (model.render(Request(user=_cut(model, prompt, _PROMPT_TOKENS))), _cut(model, response, _ANSWER_TOKENS))
         for prompt, response in pairs
     ]
-    return model.states_at(cut, layers=layers, batch_size=context.batch_size)
+    return model.states_at(cut, layers=layers, batch_size=context.batch_size, window=_WINDOW)
 
 
 def _cut(model: Any, text: str, limit: int) -> str:
@@ -216,30 +215,32 @@ SAFETY_HEADS = {
         HeadSpec(
             "lm-state",
             "train",
-            fit_dense(1e-2),
+            fit_dense(1e-3),
             _describe_states,
             lambda context, layer, pairs: _states(context, [int(layer)], pairs)[0],
             limits="Shares its base with the target, so it may train but never gate. English, single turn; reads the "
-            "first 72 tokens. Its layer was chosen on the same folds as its figures, which flatters them a little.",
+            "first 160 tokens. Its layer was chosen on the same folds as its figures, which flatters them a little.",
             shares_base=True,
-            varied_share=0.5,
+            varied_share=0.35,
         ),
         HeadSpec(
             "tfidf",
             "train",
-            fit_words(),
-            lambda _context, pairs: [("words", _words(pairs))],
+            fit_words(1.0, "characters"),
+            lambda _context, pairs: [("characters", _words(pairs))],
             lambda _context, _name, pairs: _words(pairs),
-            limits="Counts words of the first 70 and does not see the request: a safe answer in unsafe words, or the "
-            "reverse, is misjudged. English only.",
+            limits="Counts groups of 2 to 5 letters in the first 240 words and does not see the request: a safe answer "
+            "in unsafe words, or the reverse, is misjudged. English only.",
         ),
         HeadSpec(
             "minilm",
             "gate",
             fit_dense(1e-3),
-            lambda _context, pairs: [("layers 2, 4, sentences", encoder().describe([text for _, text in pairs]))],
+            lambda _context, pairs: [
+                ("layers 2 and 4, highest sentence", encoder().describe([text for _, text in pairs]))
+            ],
             lambda _context, _name, pairs: encoder().describe([text for _, text in pairs]),
-            limits="Weak: about as good as counting words. Does not see the request, reads the first 70 words, English "
+            limits="Little better than counting words. Does not see the request, reads the first 240 words, English "
             "only. Its representation was chosen on the same folds as its figures, which flatters them a little.",
         ),
     )
