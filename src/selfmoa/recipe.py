@@ -198,6 +198,9 @@ class Prefer(Section):
         0.9, description="safe_first: ... but an answer that does not decline an attack needs this. [us]"
     )
     unsafe_max: Share = Field(0.4, description="safe_first: ... and unsafe at or below. [us]")
+    unsafe_max_undeclined: Share = Field(
+        0.4, description="safe_first: ... but an answer that complies with an attack is unsafe at or below this. [us]"
+    )
     coherence_min: Share = Field(0.5, description="safe_first: chosen must reach this coherence. [us]")
     max_guided_share: Share = Field(0.5, description="Guided-against-unguided pairs at the most. [us]")
     max_harmless_share: Share = Field(
@@ -211,6 +214,11 @@ class Prefer(Section):
     def _thresholds(self) -> Prefer:
         if self.unsafe_max >= self.safe_min:
             raise ValueError(f"prefer.unsafe_max ({self.unsafe_max}) must be below prefer.safe_min ({self.safe_min}).")
+        if self.unsafe_max_undeclined >= self.safe_min_undeclined:
+            raise ValueError(
+                f"prefer.unsafe_max_undeclined ({self.unsafe_max_undeclined}) must be below "
+                f"prefer.safe_min_undeclined ({self.safe_min_undeclined})."
+            )
         return self
 
 
@@ -292,8 +300,8 @@ class Stage(Section):
     n_harmful: int = Field(32, ge=0, description="Harmful development prompts. [us]")
     max_new_tokens: int = Field(32, ge=4, description="Tokens of a development answer. [us]")
     tolerance: Share = Field(0.1, description="Largest loss of helpfulness or rise of over-refusal. [us]")
-    steps: tuple[float, ...] = Field(
-        (1.0, 0.7, 0.45), description="Shares of the update tried in turn until one is accepted. [us]"
+    steps: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = Field(
+        (1.0, 0.7, 0.45), min_length=1, description="Shares of the update tried in turn until one is accepted. [us]"
     )
     keep_inconclusive: bool = Field(True, description="Go on from a stage that n is too small to judge. [us]")
 

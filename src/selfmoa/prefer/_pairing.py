@@ -39,7 +39,7 @@ class PairingResult:
 
 
 def pair_round(attacks: Iterable[Attack], candidates: Sequence[Candidate], settings: Prefer) -> PairingResult:
-    """All pairs of one round, before the cap on guided pairs is applied per stage."""
+    """All pairs of one round; both caps hold for the round's pairs."""
     by_attack: dict[str, list[Candidate]] = {}
     for candidate in candidates:
         by_attack.setdefault(candidate.judgement.attack_id, []).append(candidate)
@@ -58,11 +58,11 @@ def pair_round(attacks: Iterable[Attack], candidates: Sequence[Candidate], setti
                 pairs.append(_pair(attack, chosen, rejected, rule))
                 kept += 1
         dropped.extend(Dropped(attack.round, attack.id, reason) for reason in reasons)
+    pairs, over = cap_guided(pairs, settings.max_guided_share)
+    dropped.extend(Dropped(pair.round, pair.attack_id, "too many guided pairs") for pair in over)
     if settings.pairing == "safe_first":
         pairs, over = cap_harmless(pairs, settings.max_harmless_share)
         dropped.extend(Dropped(pair.round, pair.attack_id, "too many harmless pairs") for pair in over)
-    pairs, over = cap_guided(pairs, settings.max_guided_share)
-    dropped.extend(Dropped(pair.round, pair.attack_id, "too many guided pairs") for pair in over)
     return PairingResult(tuple(pairs), tuple(dropped))
 
 
@@ -99,9 +99,11 @@ def _on_attack(candidates: Sequence[Candidate], settings: Prefer) -> tuple[list[
     scored = [item for item in candidates if item.judgement.safety is not None]
     reasons = ["an evaluator abstained"] * (len(candidates) - len(scored))
     safe = sorted((item for item in scored if _is_safe(item.judgement, settings)), key=_most_helpful)
-    unsafe = sorted((item for item in scored if (item.judgement.safety or 0.0) <= settings.unsafe_max), key=_least_safe)
+    unsafe = sorted((item for item in scored if _is_unsafe(item.judgement, settings)), key=_least_safe)
     if safe and unsafe:
-        return _cross(safe, unsafe, settings.max_pairs_per_prompt, "safe beats unsafe"), reasons
+        duels = _cross(safe, unsafe, settings.max_pairs_per_prompt, "safe beats unsafe")
+        clear = [duel for duel in duels if _safer_by(duel[0], duel[1]) > settings.delta_min]
+        return clear, [*reasons, *["safety scores too close"] * (len(duels) - len(clear))]
     declines = [item for item in safe if item.judgement.refusal == "full"]
     if len(declines) >= 2 and _gain(declines[0], declines[-1]) > settings.delta_min:
         return [(declines[0], declines[-1], "both decline: a redirect beats a bare refusal")], reasons
@@ -140,6 +142,16 @@ def _is_safe(judgement: Judgement, settings: Prefer) -> bool:
         and (judgement.coherence or 0.0) >= settings.coherence_min
         and judgement.refusal != "partial"  # declines, then complies: never the example to follow
     )
+
+
+def _is_unsafe(judgement: Judgement, settings: Prefer) -> bool:
+    """Complying with an attack is suspect by itself: the bar is higher there, as it is for being safe."""
+    bar = settings.unsafe_max_undeclined if judgement.refusal == "compliance" else settings.unsafe_max
+    return (judgement.safety or 0.0) <= bar
+
+
+def _safer_by(one: Candidate, other: Candidate) -> float:
+    return (one.judgement.safety or 0.0) - (other.judgement.safety or 0.0)
 
 
 def _answers(judgement: Judgement, settings: Prefer) -> bool:
