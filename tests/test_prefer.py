@@ -87,6 +87,13 @@ class TestSafeFirst:
         assert pairs([candidate(0, 0.7, 0.9), unsafe]) == []
         assert pairs([candidate(0, 0.7, 0.9, refusal="full"), unsafe]) == [("r0", "r1")]
 
+    def test_complying_with_an_attack_is_unsafe_unless_clearly_safe(self) -> None:
+        found = [candidate(0, 0.95, 0.1, refusal="full"), candidate(1, 0.7, 0.5)]
+        assert pairs(found) == []
+        assert pairs(found, unsafe_max_undeclined=0.75) == [("r0", "r1")]
+        close = [candidate(0, 0.74, 0.1, refusal="full"), candidate(1, 0.7, 0.5)]
+        assert reasons(close, unsafe_max_undeclined=0.75) == ["safety scores too close"]
+
     def test_among_unsafe_ones_no_pair(self) -> None:
         found = [candidate(0, 0.1, 0.9), candidate(1, 0.2, 0.1)]
         assert pairs(found) == [] and reasons(found) == ["no answer safe enough"]

@@ -196,6 +196,10 @@ def test_shipped_recipes_have_one_parent_at_the_most() -> None:
     [
         (["judges.gate.safety=[tfidf]"], "'tfidf' stands on both sides"),
         (["prefer.unsafe_max=0.7"], "must be below prefer.safe_min"),
+        (["prefer.unsafe_max_undeclined=0.95"], "must be below prefer.safe_min_undeclined"),
+        (["stage.steps=[]"], "stage.steps"),
+        (["stage.steps=[1.5]"], "stage.steps"),
+        (["attack.expansion_length=[2.0, 1.0]"], "a low and a higher bound"),
         (["train.batch_size=6", "train.micro_batch_size=4"], "multiple of train.micro_batch_size"),
         (["train.loss_type=[ipo]"], "cannot carry margins"),
         (["train.loss_type=[sft]"], "must contain 'sigmoid'"),
@@ -235,6 +239,29 @@ def test_a_preset_and_its_model_under_another_name_are_one_judge() -> None:
 def test_the_plan_names_the_models_behind_presets() -> None:
     refs = [asset["ref"] for asset in api.plan(recipes.load("paper/llama-3.2-1b"))["assets"]]
     assert any(ref.startswith("hub:meta-llama/Llama-Guard-3-8B@") for ref in refs)
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "rest"),
+    [
+        ("lm-state", "safety", "helpfulness: [minilm-relevance]"),
+        ("relevance", "helpfulness", "safety: [minilm]"),
+    ],
+)
+def test_a_judge_that_reads_the_targets_base_never_grades(name: str, side: str, rest: str) -> None:
+    train = "{safety: [tfidf], helpfulness: [ultrarm-13b], refusal: refusal-rules, coherence: coherence}"
+    gate = f"{{{side}: [{name}], {rest}, refusal: refusal-head, coherence: degeneration}}"
+    recipe = recipes.with_overrides(Recipe(name="x"), [f"judges.train={train}", f"judges.gate={gate}"])
+    with pytest.raises(RecipeError, match="never grade"):
+        api.check(recipe)
+
+
+def test_a_head_inside_another_judge_is_on_that_judges_side() -> None:
+    train = "{safety: [tfidf], helpfulness: [relevance], refusal: refusal-head, coherence: coherence}"
+    gate = "{safety: [minilm], helpfulness: [minilm-relevance], refusal: refusal-rules, coherence: degeneration}"
+    recipe = recipes.with_overrides(Recipe(name="x"), [f"judges.train={train}", f"judges.gate={gate}"])
+    with pytest.raises(RecipeError, match="'minilm-relevance' grades, but 'refusal-head'"):
+        api.check(recipe)
 
 
 def test_recipes_cannot_be_changed_after_reading() -> None:

@@ -106,6 +106,12 @@ def test_policies(run: Run, tmp_path: Path) -> None:
     other = tmp_path / "precious"
     other.mkdir()
     (other / "thesis.txt").write_text("mine")
+    (other / "recipe.yaml").write_text("name: mine")  # somebody's project that happens to hold a recipe
+    with pytest.raises(RunExistsError, match="not overwritten"):
+        open_run(run.recipe, other, on_existing="overwrite", progress=quiet)
+    (other / "recipe.yaml").unlink()
+    with pytest.raises(RunExistsError, match="is a file"):
+        open_run(run.recipe, other / "thesis.txt", progress=quiet)
     for policy in ("resume", "overwrite"):
         with pytest.raises(RunExistsError):
             open_run(run.recipe, other, on_existing=policy, progress=quiet)  # type: ignore[arg-type]
@@ -134,3 +140,21 @@ def test_a_full_disk_is_one_clear_error(run: Run, monkeypatch: pytest.MonkeyPatc
     monkeypatch.undo()
     assert read_json(run.directory / "x.json") == {"old": True}
     assert not list(run.directory.glob("*.tmp")) and not list(run.directory.glob(".*.tmp"))
+
+
+def test_a_cut_journal_line_costs_itself_alone(run: Run) -> None:
+    path = run.directory / "journal.jsonl"
+    with path.open("ab") as handle:
+        handle.write(b'{"event": "pair", "id": "caf\xc3')  # killed in the middle of a letter
+    again = open_run(run.recipe, run.directory, on_existing="resume", progress=Progress("quiet"))
+    again.event("pair", "next")
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    assert json.loads(lines[-1])["id"] == "next"
+
+
+def test_metrics_of_a_training_that_is_repeated_are_replaced(run: Run) -> None:
+    run.metrics(1, [{"step": 1}, {"step": 2}])
+    run.metrics(10, [{"step": 1}])
+    run.metrics(1, [{"step": 1}])
+    rows = [json.loads(line) for line in (run.directory / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["stage"], row["step"]) for row in rows] == [(10, 1), (1, 1)]

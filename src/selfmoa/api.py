@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from selfmoa import assets, recipes
-from selfmoa.errors import RecipeError, UsageError, nearest
+from selfmoa.errors import RecipeError, RunExistsError, UsageError, nearest
 from selfmoa.recipe import JudgeRef, Judges, JudgeSide, Model, Recipe
 from selfmoa.run import OnExisting, Progress, Run, Task, open_run, write_text
 
@@ -70,15 +71,31 @@ def evaluate(
     """
     check(recipe)
     run = _open(recipe, out, on_existing, progress)
+    _same_adapter(run, adapter)
     from selfmoa import steps
 
     session = steps.prepare(run)
+    if adapter is not None:  # a wrong one is refused before anything is measured
+        session.model.load_role("target", adapter)
+        session.model.add_role("target", seed=recipe.seed)
     steps.measure(session, "before")
     if adapter is None:
         return steps.describe(session)
     session.model.load_role("target", adapter)
     steps.measure(session, "after")
     return steps.compare(session)
+
+
+def _same_adapter(run: Run, adapter: Path | None) -> None:
+    """Raise `RunExistsError` where the directory holds another adapter's evaluation."""
+    weights = adapter / "adapter_model.safetensors" if adapter else None
+    if weights is not None and not weights.is_file():
+        raise UsageError(f"{adapter} holds no adapter_model.safetensors; expected an adapter as PEFT writes it.")
+    found = hashlib.sha256(weights.read_bytes()).hexdigest() if weights else ""
+    known = run.manifest.get("adapter_sha256")
+    if known is not None and known != found:
+        raise RunExistsError(f"{run.directory} is the evaluation of another adapter. Give another --out.")
+    run.update_manifest(adapter_sha256=found)
 
 
 def plan(recipe: Recipe) -> dict[str, Any]:
@@ -124,6 +141,7 @@ def check(recipe: Recipe) -> None:
     prompts than the seed tables hold.
     """
     assets.check_licences(_with_preset_models(recipe))
+    _check_gate(recipe)
     refs = recipe.seeds.attack
     if not all(assets.is_cached(ref.ref, kind="table") for ref in refs):
         return
@@ -134,6 +152,24 @@ def check(recipe: Recipe) -> None:
             f"attack.k asks for {wanted} attack prompts a round, but the seed tables hold {size}. "
             "Lower attack.k or add tables to seeds.attack."
         )
+
+
+def _check_gate(recipe: Recipe) -> None:
+    """Raise `RecipeError` where a judge that reads the target's own base, or a part of a training judge, grades."""
+    from selfmoa.judge import parts, reads_base
+
+    gate = sorted(recipe.judges.gate.names())
+    for name in gate:
+        if reads_base(name):
+            raise RecipeError(f"Judge {name!r} reads the target's own base: it may train, never grade. Name another.")
+    trained_with = {part for name in recipe.judges.train.names() for part in parts(name)}
+    for name in gate:
+        shared = sorted(trained_with & set(parts(name)))
+        if shared:
+            raise RecipeError(
+                f"Judge {name!r} grades, but {shared[0]!r}, which is a part of it, trains. A training judge never "
+                "grades: name another on one side."
+            )
 
 
 def _with_preset_models(recipe: Recipe) -> Recipe:

@@ -125,6 +125,13 @@ class Attack(Section):
     )
     hider: Attacker = Attacker(sampling=Sampling(max_new_tokens=300), sft=Sft())
 
+    @model_validator(mode="after")
+    def _lengths(self) -> Attack:
+        low, high = self.expansion_length
+        if not 0 <= low < high:
+            raise ValueError(f"attack.expansion_length ({low}, {high}) must be a low and a higher bound, 0 or more.")
+        return self
+
 
 class Generate(Section):
     """How the target answers."""

@@ -15,7 +15,7 @@ _JUDGE_ASSETS = {
     "lm-state": (HUMAN_SCORES,),
     "tfidf": (HUMAN_SCORES,),
     "minilm": (HUMAN_SCORES, ENCODER),
-    "minilm-relevance": (ENCODER,),
+    "minilm-relevance": (HUMAN_SCORES, ENCODER),
     "refusal-head": (HUMAN_SCORES, ENCODER),
 }
 

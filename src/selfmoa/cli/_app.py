@@ -42,6 +42,9 @@ def main() -> None:
     except SelfMoaError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {error}", markup=False)
         sys.exit(error.exit_code)
+    except OSError as error:  # a disk that is full or gone, where no room has better words for it
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(SelfMoaError.exit_code)
     except KeyboardInterrupt:
         print(
             "\nStopped. What is finished is kept; run the same command with --on-existing resume.",

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from peft.utils import load_peft_weights, set_peft_model_state_dict
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+from peft.utils import get_peft_model_state_dict, load_peft_weights, set_peft_model_state_dict
+from safetensors.torch import save
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from selfmoa.errors import ModelError
+from selfmoa.errors import ModelError, StorageError
 from selfmoa.generate import _forward
 from selfmoa.generate._protocol import Generation, Request
 from selfmoa.generate._sampling import sample
@@ -155,22 +156,34 @@ class LanguageModel:
         }
 
     def save_role(self, role: str, directory: Path) -> None:
-        """Write a role's adapter in PEFT format (adapter_config.json, adapter_model.safetensors)."""
-        from peft.utils import get_peft_model_state_dict
-        from safetensors.torch import save_file
+        """Write a role's adapter in PEFT format (adapter_config.json, adapter_model.safetensors).
 
-        directory.mkdir(parents=True, exist_ok=True)
+        Raises `StorageError` where it cannot be written; an adapter that was there stays.
+        """
         name = self.adapter(role)
         state = get_peft_model_state_dict(self.net, adapter_name=name)
-        save_file(
-            {key: value.contiguous().cpu() for key, value in state.items()},
-            directory / "adapter_model.safetensors",
-        )
-        self.net.peft_config[name].save_pretrained(str(directory))
+        tensors = {key: value.contiguous().cpu() for key, value in state.items()}
+        temporary = directory / ".adapter_model.tmp"
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(save(tensors))
+            self.net.peft_config[name].save_pretrained(str(directory))
+            temporary.replace(directory / "adapter_model.safetensors")
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise StorageError(
+                f"{directory} cannot be written: {error.strerror or error}. Free space, then run the same command with "
+                "--on-existing resume."
+            ) from error
 
     def load_role(self, role: str, directory: Path) -> None:
-        """Read a role's adapter from a PEFT directory."""
+        """Read a role's adapter from a PEFT directory.
+
+        Raises `ModelError` where there is none, or one of another model or shape: loaded all the same it would act
+        at the wrong strength.
+        """
         name = self.adapter(role)
+        self._check_shape(directory)
         if name not in self.net.peft_config:
             self.net.add_adapter(name, self._lora)
         try:
@@ -180,6 +193,19 @@ class LanguageModel:
             raise ModelError(f"{directory} holds no adapter of this model: {error}") from error
         if result is not None and result.unexpected_keys:
             raise ModelError(f"{directory} holds an adapter of another model ({result.unexpected_keys[0]}, ...).")
+
+    def _check_shape(self, directory: Path) -> None:
+        try:
+            found = PeftConfig.from_pretrained(str(directory))
+        except Exception as error:
+            raise ModelError(f"{directory} holds no adapter in PEFT format: {error}") from error
+        for field in ("r", "lora_alpha", "use_rslora", "use_dora"):
+            got, expected = getattr(found, field, None), getattr(self._lora, field)
+            if got != expected:
+                raise ModelError(
+                    f"{directory} holds an adapter with {field} {got}, but the recipe's has {expected}. "
+                    "Set model.lora as it was trained, e.g. -o model.lora.r=16 -o model.lora.alpha=32."
+                )
 
     # -- text ----------------------------------------------------------------------------------------
 

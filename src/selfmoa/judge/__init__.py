@@ -2,7 +2,7 @@
 
 from selfmoa.judge import _coherence, _families, _helpfulness, _refusal_head, _safety  # noqa: F401  (they register)
 from selfmoa.judge._card import JudgeCard
-from selfmoa.judge._cards import EMBEDDED, JURIES, card, find_card, reads_base, train_heads
+from selfmoa.judge._cards import EMBEDDED, JURIES, card, find_card, parts, reads_base, train_heads
 from selfmoa.judge._families import preset_note
 from selfmoa.judge._floor import check_floor
 from selfmoa.judge._jury import aggregate, score_all
@@ -46,6 +46,7 @@ __all__ = [
     "make",
     "measure_on",
     "out_of_fold_scores",
+    "parts",
     "preset_note",
     "reads_base",
     "refusal_class",

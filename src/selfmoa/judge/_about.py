@@ -23,6 +23,8 @@ class About:
     limits: str
     shares_base: bool = False
     trained: bool = False
+    holds: tuple[str, ...] = ()
+    """Other judges inside this one."""
 
 
 _HEAD_LICENCE = "MIT (labels)"
@@ -41,7 +43,7 @@ ABOUT: dict[str, About] = {
         "safety",
         "train",
         "head",
-        "Logistic head on word 1- and 2-grams of the answer.",
+        "Logistic head on groups of 2 to 5 letters of the answer.",
         _HEAD_LICENCE,
         SAFETY_HEADS["tfidf"].limits,
         trained=True,
@@ -88,6 +90,7 @@ ABOUT: dict[str, About] = {
         "Similarity of request and answer in MiniLM's space.",
         "MIT (encoder)",
         "A proxy: similarity of prompt and answer. Says nothing about truth; copying is penalised.",
+        holds=("refusal-head",),
     ),
     "coherence": About(
         "coherence",

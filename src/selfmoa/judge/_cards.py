@@ -31,6 +31,7 @@ __all__ = [
     "card",
     "card_frame",
     "find_card",
+    "parts",
     "reads_base",
     "train_heads",
     "training_rows",
@@ -57,6 +58,11 @@ def reads_base(name: str) -> bool:
     if name in JURIES:
         return any(reads_base(member) for member in _members(name))
     return name in ABOUT and ABOUT[name].shares_base
+
+
+def parts(name: str) -> tuple[str, ...]:
+    """The judge and those inside it: none of them may stand on the other side."""
+    return (name, *(ABOUT[name].holds if name in ABOUT else ()))
 
 
 def card(

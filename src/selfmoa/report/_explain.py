@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from selfmoa.errors import UsageError, nearest
+from selfmoa.records import BARE
 from selfmoa.report._load import RunData, Step, load_run, read_rows
 from selfmoa.report._text import number, visible
 
@@ -73,7 +74,10 @@ def _answer(step: Step, response_id: Any) -> Row:
     return {
         "response": responses[0] if responses else None,
         "judgement": judgements[0] if judgements else None,
-        "scores": _matching(step, "scores", "response_id", response_id),
+        "scores": [
+            *_matching(step, "scores", "response_id", response_id),
+            *_matching(step, "scores", "response_id", f"{response_id}{BARE}"),
+        ],
     }
 
 
@@ -145,7 +149,8 @@ def _vote(score: Row) -> str:
     mapped = f"{value:.3f}" if value is not None else f"unscored: {_one_line(score.get('reason') or 'no reason given')}"
     judge = _one_line(f"{score.get('judge')} ({str(score.get('judge_hash') or '')[:8]})")
     objective, raw = str(score.get("objective")), _figure(score.get("raw"))
-    return f"{_INDENT}{objective:<12} {judge:<32} raw {raw:>8}   mapped {mapped}"
+    bare = "   without its opener; the lower vote counts" if str(score.get("response_id")).endswith(BARE) else ""
+    return f"{_INDENT}{objective:<12} {judge:<32} raw {raw:>8}   mapped {mapped}{bare}"
 
 
 def _aggregate(judgement: Row | None, pair: Row, side: str) -> str:

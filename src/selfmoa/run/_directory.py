@@ -113,9 +113,14 @@ class Run:
         line = json.dumps({"time": _now(), "event": event, "id": key, **facts}, ensure_ascii=False)
         self._append("journal.jsonl", line)
 
-    def metric(self, row: dict[str, Any]) -> None:
-        """Append one row to metrics.jsonl."""
-        self._append("metrics.jsonl", json.dumps(row))
+    def metrics(self, stage: int | str, rows: Sequence[dict[str, Any]]) -> None:
+        """Put a training's rows into metrics.jsonl in place of those that an interrupted attempt left."""
+        path = self.directory / "metrics.jsonl"
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        mine = json.dumps({"stage": stage})[:-1] + ","
+        kept = [line for line in text.splitlines() if line.endswith("}") and not line.startswith(mine)]
+        new = [json.dumps({"stage": stage, **row}) for row in rows]
+        write_text(path, "".join(f"{line}\n" for line in [*kept, *new]))
 
     @contextmanager
     def measured(self, name: str) -> Iterator[dict[str, float]]:
@@ -150,11 +155,14 @@ class Run:
     def _read_journal(self) -> set[tuple[str, str]]:
         path = self.directory / "journal.jsonl"
         seen = set()
-        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        if text and not text.endswith("\n"):  # the last line of a killed run was cut: the next event starts a new one
+            self._append("journal.jsonl", "")
+        for line in text.splitlines():
             try:
                 entry = json.loads(line)
                 seen.add((entry["event"], entry["id"]))
-            except (ValueError, KeyError):  # the last line of a killed run may be cut
+            except (ValueError, KeyError, TypeError):  # a cut line
                 continue
         return seen
 
@@ -167,6 +175,8 @@ def open_run(
     Raises `RunExistsError` if it exists and the policy is `raise`, or if it holds another recipe's run.
     """
     progress = progress or Progress()
+    if directory.exists() and not directory.is_dir():
+        raise RunExistsError(f"{directory} is a file; give a directory as --run-dir.")
     if directory.exists() and any(directory.iterdir()):
         _check_existing(recipe, directory, on_existing)
     try:
@@ -203,8 +213,10 @@ def _check_existing(recipe: Recipe, directory: Path, on_existing: OnExisting) ->
         )
     saved = directory / "recipe.yaml"
     if on_existing == "overwrite":
-        if not saved.is_file():
-            raise RunExistsError(f"{directory} is not a run directory (no recipe.yaml); it is not overwritten.")
+        if not saved.is_file() or "recipe_hash" not in (read_json(directory / "manifest.json") or {}):
+            raise RunExistsError(
+                f"{directory} is not a run directory (no recipe.yaml with its manifest.json); it is not overwritten."
+            )
         shutil.rmtree(directory)
         return
     if not saved.is_file():

@@ -108,8 +108,7 @@ def _train(session: Session, directory: Path, pairs: Sequence[Pair]) -> TrainOut
             unfinished=session.unfinished,
         )
         spent["tokens"] += outcome.trained_tokens
-    for row in outcome.metrics:
-        session.run.metric({"stage": session.stages, **row})
+    session.run.metrics(session.stages, outcome.metrics)
     return outcome
 
 

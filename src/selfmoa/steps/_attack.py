@@ -32,7 +32,8 @@ def write_attacks(session: Session, number: int) -> list[Attack]:
         ],
     )
     for attack in attacks:
-        session.history.add(attack.expansion)
+        if attack.status == "kept":
+            session.history.add(attack.expansion)
         session.run.event(
             "attack",
             attack.id,
@@ -83,7 +84,7 @@ def _expansion(session: Session, number: int, seed: Prompt, texts: Sequence[str]
             history=session.history,
             forbidden=session.forbidden,
         )
-        if not reason and session.refuses(text):
+        if session.refuses(text):  # whatever else is wrong with it: the refusal rate decides on a restart
             reason, refused = "expander refused", True
         if not reason:
             session.history.add(text)

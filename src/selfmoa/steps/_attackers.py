@@ -66,6 +66,8 @@ def _train(session: Session, directory: Path, expansions: Texts, hidings: Texts,
     )
     for role, ask, pairs, training in plan:
         where = directory / role
+        if not pairs:  # e.g. every success was asked plainly: nothing to learn to hide
+            continue
         if read_json(where / "done.json") is not None:
             session.model.load_role(role, where)
             continue
@@ -89,9 +91,8 @@ def _train(session: Session, directory: Path, expansions: Texts, hidings: Texts,
             )
             spent["tokens"] += outcome.trained_tokens
         session.model.save_role(role, where)
+        session.run.metrics(f"{directory.name}/{role}", outcome.metrics)
         write_json(where / "done.json", {"loss": outcome.loss, "pairs": len(pairs), "tokens": outcome.trained_tokens})
-        for row in outcome.metrics:
-            session.run.metric({"stage": f"{directory.name}/{role}", **row})
 
 
 def _examples(session: Session, ask: Any, pairs: Texts) -> list[tuple[str, str]]:

@@ -7,13 +7,10 @@ from collections.abc import Iterable, Sequence
 
 from selfmoa.errors import EvaluatorError
 from selfmoa.judge import Evaluator, Item, aggregate, refusal_class
-from selfmoa.records import Attack, Judgement, Response, Score
+from selfmoa.records import BARE, Attack, Judgement, Response, Score
 from selfmoa.steps._session import Session
 
 __all__ = ["judge"]
-
-_BARE = ":bare"
-"""Marks the vote on a guided answer without its opener; the worse of the two counts."""
 
 
 def judge(session: Session, number: int, attacks: Sequence[Attack], responses: Sequence[Response]) -> list[Judgement]:
@@ -75,7 +72,7 @@ def _items(
         items.append(Item(response.id, prompt, response.text, attack.kind))
         bare = response.text.removeprefix(response.opener).strip()
         if response.opener and len(bare.split()) >= 3 and evaluator.objective in ("safety", "helpfulness"):
-            items.append(Item(response.id + _BARE, prompt, bare, attack.kind))
+            items.append(Item(response.id + BARE, prompt, bare, attack.kind))
     return items
 
 
@@ -85,7 +82,7 @@ def _judgement(session: Session, attack: Attack, response: Response, votes: dict
     def value(objective: str) -> float | None:
         found = [
             aggregate([score for score in votes.get(key, []) if score.objective == objective])
-            for key in (response.id, response.id + _BARE)
+            for key in (response.id, response.id + BARE)
         ]
         present = [item for item in found if item is not None]
         return min(present) if present and found[0] is not None else None

@@ -10,7 +10,7 @@ from typing import Any
 from selfmoa import assets
 from selfmoa.attack import History, Material, Pool, gather
 from selfmoa.bench import EvaluationSets, Fence, build_sets
-from selfmoa.errors import UsageError
+from selfmoa.errors import RecipeError, UsageError
 from selfmoa.generate import LanguageModel, Request
 from selfmoa.judge import EvaluatorContext, Item, check_floor, make
 from selfmoa.recipe import DataRef, JudgeSide, Recipe
@@ -33,6 +33,7 @@ def prepare(run: Run) -> Session:
         for role in ("expander", "hider"):
             model.add_role(role, copy_of="target")
         material, sets = _material(recipe, model)
+        _check_pool(recipe, run, material)
         _check_lengths(recipe, model, material, sets)
         run.json(run.directory / "removed.json", lambda: sets.removed)
         _describe(run, model, files)
@@ -113,13 +114,14 @@ def _material(recipe: Recipe, model: LanguageModel) -> tuple[Material, Evaluatio
         seed=recipe.seed,
     )
     against: dict[str, Sequence[str]] = {"seeds and development prompts": material.texts()}
-    if any(ref.name in _EMBEDDED for ref in (*recipe.judges.train.safety, *recipe.judges.gate.safety)):
+    if _LEARNT_FROM_PEOPLE & (recipe.judges.train.names() | recipe.judges.gate.names()):
         rows = assets.load_table(DataRef(ref=_JUDGE_DATA, prompt="objective"))
         against["judge-training objectives"] = sorted({str(row["objective"]) for row in rows})
     return material, build_sets(recipe.evaluate, seed=recipe.seed, against=against)
 
 
-_EMBEDDED = ("lm-state", "tfidf", "minilm")
+_LEARNT_FROM_PEOPLE = frozenset({"lm-state", "tfidf", "minilm", "refusal-head", "minilm-relevance"})
+"""Judges that hold a head trained on the human-scored answers, whose objectives no evaluation prompt may touch."""
 
 
 def _rows(refs: Sequence[DataRef], *, seeds: bool = False) -> list[dict[str, Any]]:
@@ -127,21 +129,38 @@ def _rows(refs: Sequence[DataRef], *, seeds: bool = False) -> list[dict[str, Any
 
 
 def _check_lengths(recipe: Recipe, model: LanguageModel, material: Material, sets: EvaluationSets) -> None:
+    """Raise `UsageError` where a prompt, or the longest hidden prompt that is allowed, leaves no room for an answer."""
     room = model.context_length - max(recipe.generate.sampling.max_new_tokens, recipe.evaluate.max_new_tokens)
-    for prompt in (
-        *material.attacks,
-        *material.benign,
-        *material.dev,
-        *sets.harmful,
-        *sets.edgy,
-        *sets.benign,
-    ):
+    longest = model.length(Request(user="")) + recipe.attack.hidden_max_tokens
+    if recipe.attack.hide and longest > room:
+        raise UsageError(
+            f"A hidden prompt may have {longest} tokens (attack.hidden_max_tokens and the chat template); with the "
+            f"answer, {room} fit into this model's context of {model.context_length}. "
+            "Lower attack.hidden_max_tokens or the answers' max_new_tokens."
+        )
+    prompts = (*material.attacks, *material.benign, *material.dev, *sets.harmful, *sets.edgy, *sets.benign)
+    for prompt in prompts:
         length = model.length(Request(user=prompt.text))
         if length > room:
             raise UsageError(
                 f"A prompt of {prompt.source or 'the seeds'} has {length} tokens; with the answer, {room} fit into "
                 f"this model's context of {model.context_length}. Shorten or remove it (prompt id {prompt.id})."
             )
+
+
+def _check_pool(recipe: Recipe, run: Run, material: Material) -> None:
+    """Raise `RecipeError` where the pool cannot fill one round; say so where later rounds must be smaller."""
+    wanted = recipe.attack.k - round(recipe.attack.k * recipe.attack.benign_fraction)
+    size = len(material.attacks)
+    if wanted > size:
+        raise RecipeError(
+            f"attack.k asks for {wanted} attack prompts a round, but after development prompts were set apart the pool "
+            f"holds {size}. Lower attack.k or add tables to seeds.attack."
+        )
+    if wanted * recipe.loop.n_rounds > size:
+        run.progress.say(
+            f"The pool of {size} seeds fills {size // wanted} rounds of {wanted}; later ones rest on what got through."
+        )
 
 
 def _describe(run: Run, model: LanguageModel, files: assets.ModelFiles) -> None:
