@@ -39,8 +39,8 @@ __all__ = [
 
 _VERSION = 1
 """Changes with anything here that changes a figure; part of the key of the cached cards."""
-_PROBES, _PROBES_BASE, _PROBES_PROXY = 100, 48, 16
-"""Held-out answers that are perturbed; fewer where each costs a pass through the base, fewest for its proxies."""
+_PROBES, _PROBES_BASE, _PROBES_PROXY = 100, 48, 24
+"""Held-out answers that are perturbed; fewer where each costs a pass through the base, fewest for the proxies."""
 _PROBE_WORDS = 45
 """They are cut to the length of the loop's answers, so that what follows them is still read."""
 _SCORED = 400
@@ -303,7 +303,8 @@ def _probes(base: JudgeCard, data: HumanData) -> list[Probe]:
     if base.trained:
         rows = data.harm("gate" if base.side == "train" else "train")
     ordered = sorted(rows, key=lambda row: stable_id(row.id, "flips"))
-    kept = ordered[: _PROBES if not base.shares_base else _PROBES_BASE if base.trained else _PROBES_PROXY]
+    proxy = base.objective in ("helpfulness", "coherence")
+    kept = ordered[: _PROBES_PROXY if proxy else _PROBES_BASE if base.shares_base else _PROBES]
     return [Probe(row.id, row.objective, cut_words(row.response, _PROBE_WORDS), row.safe) for row in kept]
 
 
