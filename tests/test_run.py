@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,13 @@ def test_metrics_of_a_training_that_is_repeated_are_replaced(run: Run) -> None:
     run.metrics(1, [{"step": 1}])
     rows = [json.loads(line) for line in (run.directory / "metrics.jsonl").read_text().splitlines()]
     assert [(row["stage"], row["step"]) for row in rows] == [(10, 1), (1, 1)]
+
+
+def test_tokens_are_counted_when_they_are_written_not_when_they_are_read(run: Run) -> None:
+    def write(number: int, batch: Sequence[int]) -> list[Draft]:
+        return [Draft(str(i), "text", 7) for i in batch]
+
+    for _ in range(2):  # the second time everything is read
+        with run.measured("step"):
+            run.batched(run.directory / "drafts.parquet", Draft, [[0, 1], [2]], write, label="write")
+    assert read_json(run.directory / "usage.json")["step"]["tokens"] == 21

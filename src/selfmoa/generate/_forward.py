@@ -36,7 +36,9 @@ def token_logprobs(
             use_cache=False,
         ).logits[:, :-1]
         targets = tokens[:, -longest:]
-        per_token = torch.log_softmax(logits.float(), dim=-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1).cpu()
+        logits = logits.float()
+        # not log_softmax: it would hold a second copy of the logits, and the vocabulary is what fills the memory
+        per_token = (logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(dim=-1)).cpu()
         for place, index in enumerate(chosen):
             results[index] = per_token[place, -len(rows[index][1]) :].numpy()
     return results

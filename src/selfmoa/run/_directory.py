@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -40,6 +41,8 @@ class Run:
         self.manifest: dict[str, Any] = read_json(directory / "manifest.json") or {}
         self._usage: dict[str, dict[str, float]] = read_json(directory / "usage.json") or {}
         self._seen = self._read_journal()
+        self._written = 0
+        """Tokens written by this process; what is read from a finished step is not written again."""
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -89,11 +92,18 @@ class Run:
         with self.progress.task(label, total) as task:
             for number, batch in enumerate(batches):
                 part = parts / f"{number:05d}.parquet"
-                merged.extend(self.records(part, kind, lambda n=number, b=batch: make(n, b)))  # type: ignore[misc]
+                merged.extend(self.records(part, kind, partial(self._made, make, number, batch)))
                 task.advance(len(batch))
         write_records(path, merged, kind)
         shutil.rmtree(parts, ignore_errors=True)
         return merged
+
+    def _made(
+        self, make: Callable[[int, Sequence[Input]], Sequence[Record]], number: int, batch: Sequence[Input]
+    ) -> Sequence[Record]:
+        made = make(number, batch)
+        self._written += sum(getattr(record, "n_tokens", 0) for record in made)
+        return made
 
     def json(self, path: Path, make: Callable[[], Any]) -> Any:
         """Read a finished JSON file or make and write it."""
@@ -124,14 +134,17 @@ class Run:
 
     @contextmanager
     def measured(self, name: str) -> Iterator[dict[str, float]]:
-        """Add time, tokens and peak memory of a step to usage.json; set `tokens` in what is yielded."""
-        start, spent = time.monotonic(), {"tokens": 0.0}
+        """Add time, tokens and peak memory of a step to usage.json.
+
+        Tokens of batched records are counted by themselves; add others (trained on) to `tokens` in what is yielded.
+        """
+        start, written, spent = time.monotonic(), self._written, {"tokens": 0.0}
         try:
             yield spent
         finally:
             entry = self._usage.setdefault(name, {"seconds": 0.0, "tokens": 0.0, "peak_mb": 0.0})
             entry["seconds"] = round(entry["seconds"] + time.monotonic() - start, 2)
-            entry["tokens"] += spent["tokens"]
+            entry["tokens"] += spent["tokens"] + self._written - written
             entry["peak_mb"] = max(entry["peak_mb"], round(peak_memory_mb(), 1))
             write_json(self.directory / "usage.json", self._usage)
 

@@ -203,9 +203,8 @@ def _dev_answers(session: Session, name: str) -> list[DevAnswer]:
         return [Draft(str(i), text.text, text.n_tokens) for i, text in zip(batch, texts, strict=True)]
 
     path = session.run.directory / "dev" / f"{name}.parquet"
-    with session.run.measured("stage checks") as spent:
+    with session.run.measured("stage checks"):
         drafts = session.run.batched(path, Draft, session.batches(requests), write, label="development prompts")
-        spent["tokens"] += sum(draft.n_tokens for draft in drafts)
         texts = {int(draft.id): draft.text for draft in drafts}
         return _measure(session, prompts, [texts[i] for i in range(len(prompts))])
 

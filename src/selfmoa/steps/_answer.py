@@ -24,7 +24,7 @@ def answer(session: Session, number: int, attacks: Sequence[Attack]) -> list[Res
         for index in range(session.recipe.generate.m)
     ]
     directory = session.run.round(number)
-    with session.run.measured(f"round {number} sample") as spent:
+    with session.run.measured(f"round {number} sample"):
         sampled = session.run.batched(
             directory / "sampled.parquet",
             Response,
@@ -32,7 +32,6 @@ def answer(session: Session, number: int, attacks: Sequence[Attack]) -> list[Res
             lambda batch_number, batch: _sample(session, number, batch_number, [plans[i] for i in batch]),
             label="answer",
         )
-        spent["tokens"] += sum(response.n_tokens for response in sampled)
     responses = session.run.records(
         directory / "responses.parquet",
         Response,

@@ -19,10 +19,9 @@ def write_attacks(session: Session, number: int) -> list[Attack]:
     n_harmless = round(settings.k * settings.benign_fraction)
     seeds = session.pool.draw(settings.k - n_harmless, seed=session.seed(number, "draw"))
     path = session.run.round(number) / "attacks.parquet"
-    with session.run.measured(f"round {number} attack") as spent:
+    with session.run.measured(f"round {number} attack"):
         expansions = _expand(session, number, seeds)
         hidden = _hide(session, number, [attack for attack in expansions if _to_hide(attack)])
-        spent["tokens"] += sum(draft.n_tokens for draft in hidden.values())
     attacks = session.run.records(
         path,
         Attack,

@@ -36,7 +36,7 @@ def measure(session: Session, name: str) -> list[Measured]:
             seed=batch_number,
         )
 
-    with run.measured(f"evaluate {name}") as spent:
+    with run.measured(f"evaluate {name}"):
         answers = run.batched(
             directory / f"answers_{name}.parquet",
             Answer,
@@ -44,7 +44,6 @@ def measure(session: Session, name: str) -> list[Measured]:
             write,
             label=f"evaluate {name}",
         )
-        spent["tokens"] += sum(answer.n_tokens for answer in answers)
         return run.records(directory / f"{name}.parquet", Measured, lambda: _score(session, answers, name))
 
 

@@ -195,7 +195,7 @@ def _fit_maps(session: Session) -> None:
         texts = session.sample([requests[i] for i in batch], sampling, role="target", seed=seed)
         return [Draft(str(i), text.text, text.n_tokens) for i, text in zip(batch, texts, strict=True)]
 
-    with session.run.measured("prepare") as spent:
+    with session.run.measured("prepare"):
         drafts = session.run.batched(
             session.run.directory / "dev" / "calibration.parquet",
             Draft,
@@ -203,7 +203,6 @@ def _fit_maps(session: Session) -> None:
             write,
             label="unaligned answers for the judges' maps",
         )
-        spent["tokens"] += sum(draft.n_tokens for draft in drafts)
         items = [
             Item(draft.id, prompts[int(draft.id)].text, draft.text, prompts[int(draft.id)].kind) for draft in drafts
         ]
