@@ -144,7 +144,8 @@ def test_a_stage_is_compared_with_the_model_before_any_training(tiny_recipe: sel
     assert before.stat().st_mtime < (run.directory / "stage_01" / "pairs.parquet").stat().st_mtime
     texts = [[row["text"] for row in pq.read_table(path).to_pylist()] for path in (before, after)]
     assert texts[0] != texts[1], "a large learning rate must change some answer"
-    assert read_json(run.directory / "stage_01" / "stage.json")["over_refusal_high"] is not None
+    stage = read_json(run.directory / "stage_01" / "stage.json")
+    assert "refusals of harmless prompts" in stage["reason"] and stage["first_tokens_share"] is not None
 
 
 def test_a_training_that_diverges_ends_the_run_with_the_model_before_it(
@@ -163,7 +164,7 @@ def test_a_training_that_diverges_ends_the_run_with_the_model_before_it(
 
 def test_a_prompt_longer_than_the_context_is_named(tiny_recipe: selfmoa.Recipe, tmp_path: Path) -> None:
     long = tmp_path / "long.jsonl"
-    long.write_text("".join(json.dumps({"prompt": "word " * 700 + str(i)}) + "\n" for i in range(20)))
+    long.write_text("".join(json.dumps({"prompt": "word " * 700 + str(i), "hazard": "k"}) + "\n" for i in range(20)))
     recipe = recipes.with_overrides(tiny_recipe, [f"seeds.attack=['path:{long}']"])
     with pytest.raises(UsageError, match=r"tokens; with the answer, \d+ fit into this model's context of 512"):
         selfmoa.align(recipe, run_dir=tmp_path / "run", progress="quiet")
@@ -171,7 +172,7 @@ def test_a_prompt_longer_than_the_context_is_named(tiny_recipe: selfmoa.Recipe, 
 
 def test_too_few_seeds_are_one_clear_error(tiny_recipe: selfmoa.Recipe, tmp_path: Path) -> None:
     few = tmp_path / "few.jsonl"
-    few.write_text('{"prompt": "[harmful request about X]"}\n')
-    recipe = recipes.with_overrides(tiny_recipe, [f"seeds.attack=['path:{few}']"])
+    few.write_text('{"prompt": "[harmful request about X]", "hazard": "k"}\n')
+    recipe = recipes.with_overrides(tiny_recipe, [f"seeds.attack=['path:{few}']", "attack.k=1"])
     with pytest.raises(UsageError, match="hold 1 prompts, expected at least 8"):
         selfmoa.align(recipe, run_dir=tmp_path / "run", progress="quiet")
