@@ -145,7 +145,7 @@ def test_a_stage_is_compared_with_the_model_before_any_training(tiny_recipe: sel
     texts = [[row["text"] for row in pq.read_table(path).to_pylist()] for path in (before, after)]
     assert texts[0] != texts[1], "a large learning rate must change some answer"
     stage = read_json(run.directory / "stage_01" / "stage.json")
-    assert "refusals of harmless prompts" in stage["reason"] and stage["first_tokens_share"] is not None
+    assert "refusals of harmless prompts" in stage["reason"] and "first_tokens_share" in stage
 
 
 def test_a_training_that_diverges_ends_the_run_with_the_model_before_it(
