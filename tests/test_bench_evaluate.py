@@ -220,6 +220,8 @@ def test_first_line_says_what_went_wrong(after: dict, expected: str) -> None:
     result = compared(measured(safe=10), measured(**after))
     assert expected.lower() in result.first_line.lower()
     assert not result.passed
+    fell = result.metric("attack_success").verdict == "improved"
+    assert result.first_line.startswith("Attack success fell") is fell, "a gain is told beside its price"
 
 
 def test_fooled_training_judges_come_first() -> None:
