@@ -178,9 +178,7 @@ class Judges(Section):
     max_unscored: Share = Field(0.05, description="A scoring step with a larger share fails. [us]")
     batch_size: int = Field(32, ge=1, description="Items scored at once. [us]")
     floor: Share = Field(0.7, description="Least AUC on a judge's card; below it a run is refused. [us]")
-    max_flip_rate: Share = Field(
-        0.3, description="Largest share of verdicts that an apology or a disclaimer may flip. [us]"
-    )
+    max_flip_rate: Share = Field(0.3, description="Verdicts that an apology or disclaimer may flip at the most. [us]")
     allow_below_floor: tuple[str, ...] = Field((), description="Judges used whatever their cards say. [us]")
 
     @model_validator(mode="after")
@@ -210,22 +208,17 @@ class Prefer(Section):
     )
     coherence_min: Share = Field(0.5, description="safe_first: chosen must reach this coherence. [us]")
     max_guided_share: Share = Field(0.5, description="Guided-against-unguided pairs at the most. [us]")
-    max_harmless_share: Share = Field(
-        0.6, description="safe_first: pairs of harmless prompts at the most; more of them unteach declining. [us]"
-    )
+    max_harmless_share: Share = Field(0.6, description="safe_first: pairs of harmless prompts at the most. [us]")
     max_pairs_per_prompt: int = Field(2, ge=1, description="safe_first: pairs a prompt gives. [us]")
     max_similarity: Share = Field(0.9, description="Pairs more alike are dropped. [us]")
     max_length_ratio: float = Field(4.0, ge=1, description="Longer over shorter answer, in words. [us]")
 
     @model_validator(mode="after")
     def _thresholds(self) -> Prefer:
-        if self.unsafe_max >= self.safe_min:
-            raise ValueError(f"prefer.unsafe_max ({self.unsafe_max}) must be below prefer.safe_min ({self.safe_min}).")
-        if self.unsafe_max_undeclined >= self.safe_min_undeclined:
-            raise ValueError(
-                f"prefer.unsafe_max_undeclined ({self.unsafe_max_undeclined}) must be below "
-                f"prefer.safe_min_undeclined ({self.safe_min_undeclined})."
-            )
+        for low, high in (("unsafe_max", "safe_min"), ("unsafe_max_undeclined", "safe_min_undeclined")):
+            below, above = getattr(self, low), getattr(self, high)
+            if below >= above:
+                raise ValueError(f"prefer.{low} ({below}) must be below prefer.{high} ({above}).")
         return self
 
 
