@@ -28,7 +28,7 @@ from report_fixture_results import (
     judges,
     results,
 )
-from selfmoa.records import Attack, Judgement, Pair, Response, Score, StageResult, stable_id
+from selfmoa.records import Attack, Judgement, Pair, Response, Score, Selected, StageResult, stable_id
 
 KINDS = ("attack", "attack", "attack", "benign", "borderline")
 
@@ -52,8 +52,12 @@ def build_run(directory: Path, *, rounds: int = 3, finished: bool = True) -> Pat
     return directory
 
 
+def pairs_of(directory: Path) -> list[dict[str, Any]]:
+    return pq.read_table(directory / "round_01" / "pairs.parquet").to_pylist()
+
+
 def first_pair(directory: Path) -> dict[str, Any]:
-    return pq.read_table(directory / "round_01" / "pairs.parquet").to_pylist()[0]
+    return pairs_of(directory)[0]
 
 
 def _table(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -117,13 +121,9 @@ def _write_round(directory: Path, number: int, rng: random.Random) -> list[Pair]
         _table(where / f"{name}.parquet", _rows(records))
     _table(where / "judgements.parquet", _rows(judgements))
     _table(where / "pairs.parquet", _rows(pairs))
-    hit = {
-        "attack_id": attacks[0].id,
-        "round": number,
-        "seed_id": attacks[0].seed_id,
-        "reason": "unsafe and helpful",
-    }
-    _table(where / "selected.parquet", [hit])
+    selected = [Selected(attack.id, number, attack.seed_id, "left pool", "sampled") for attack in attacks]
+    selected.append(Selected(attacks[0].id, number, attacks[0].seed_id, "hit", "unsafe and helpful"))
+    _table(where / "selected.parquet", _rows(selected))
     _table(where / "dropped.parquet", [{"round": number, "attack_id": attacks[1].id, "reason": "too alike"}])
     (where / "summary.json").write_text(json.dumps(_summary(number, len(pairs))))
     return pairs

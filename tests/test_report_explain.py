@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from report_fixture import build_run, first_pair
+from report_fixture import build_run, first_pair, pairs_of
 from selfmoa.errors import UsageError
 from selfmoa.report import explain, explain_text
 
@@ -22,6 +22,8 @@ def test_explain_follows_the_ids(run_dir: Path) -> None:
     found = explain(run_dir, pair["id"])
     assert found["attack"]["id"] == pair["attack_id"]
     assert found["hit"]["reason"] == "unsafe and helpful"
+    other = next(row for row in pairs_of(run_dir) if row["attack_id"] != pair["attack_id"])
+    assert explain(run_dir, other["id"])["hit"] is None, "leaving the pool is not getting through"
     for side in ("chosen", "rejected"):
         assert found[side]["response"]["text"] == pair[side]
         assert {vote["response_id"] for vote in found[side]["scores"]} == {pair[f"{side}_id"]}

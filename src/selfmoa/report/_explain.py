@@ -27,7 +27,7 @@ def explain(run_dir: Path, pair_id: str) -> Row:
     run = load_run(Path(run_dir))
     step, pair = _find(run, pair_id)
     attack_id = pair.get("attack_id")
-    hits = _matching(step, "selected", "attack_id", attack_id)
+    hits = [row for row in _matching(step, "selected", "attack_id", attack_id) if row.get("event") == "hit"]
     attacks = _matching(step, "attacks", "id", attack_id)
     return {
         "pair": pair,
