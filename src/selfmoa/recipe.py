@@ -177,7 +177,7 @@ class Judges(Section):
     )
     max_unscored: Share = Field(0.05, description="A scoring step with a larger share fails. [us]")
     batch_size: int = Field(32, ge=1, description="Items scored at once. [us]")
-    floor: Share = Field(0.7, description="Least AUC on a judge's card; below it a run is refused. [us]")
+    floor: Share = Field(0.6, description="Least AUC on a judge's card; below it a run is refused. [us]")
     max_flip_rate: Share = Field(0.3, description="Verdicts that an apology or disclaimer may flip at the most. [us]")
     allow_below_floor: tuple[str, ...] = Field((), description="Judges used whatever their cards say. [us]")
 
