@@ -183,7 +183,7 @@ def test_a_weak_judge_is_refused_with_its_figures(context: EvaluatorContext) -> 
 
 
 def test_the_shipped_recipes_take_the_default_floor() -> None:
-    assert (Recipe(name="r").judges.floor, Recipe(name="r").judges.max_flip_rate) == (0.7, 0.3)
+    assert (Recipe(name="r").judges.floor, Recipe(name="r").judges.max_flip_rate) == (0.6, 0.3)
 
 
 def own_rows(n: int = 12) -> list[dict[str, Any]]:
