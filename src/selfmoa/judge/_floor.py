@@ -14,7 +14,10 @@ __all__ = ["below_floor", "check_floor"]
 
 
 def below_floor(found: JudgeCard, judges: Judges) -> list[str]:
-    """What of a card breaks the recipe's limits, in words; nothing where a figure was not measured."""
+    """What of a card breaks the recipe's limits, in words; nothing where a figure was not measured.
+
+    A flip rate breaks the limit where its whole 95 % interval lies above: it rests on a few dozen answers.
+    """
     wrong = []
     if found.auc is not None and found.auc["value"] < judges.floor:
         wrong.append(
@@ -25,7 +28,7 @@ def below_floor(found: JudgeCard, judges: Judges) -> list[str]:
         f"'{row['name']}' flips {row['rate']:.2f} ({row['low']:.2f} to {row['high']:.2f}) of its verdicts on "
         f"{row['n']} answers, {row['up']} up and {row['down']} down; judges.max_flip_rate is {judges.max_flip_rate:.2f}"
         for row in found.flips
-        if row["name"] in APOLOGY and row["expected"] == "same" and row["n"] and row["rate"] > judges.max_flip_rate
+        if row["name"] in APOLOGY and row["expected"] == "same" and row["n"] and row["low"] > judges.max_flip_rate
     ]
     return wrong
 
