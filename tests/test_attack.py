@@ -58,6 +58,18 @@ def test_hidden_pairs_use_short_templates_and_styles() -> None:
     assert all(len(text.split()) < 40 for text in hidden)
 
 
+def test_harmless_prompts_come_from_their_sources_in_turn() -> None:
+    few = [{"prompt": f"Write text {i}", "hazard": "none", "ref": "tasks"} for i in range(6)]
+    many = [{"prompt": f"Is it true that {i}?", "hazard": "none", "ref": "facts"} for i in range(60)]
+    made = gather(
+        rows(60), [*few, *many], [], n_dev_harmful=4, n_dev_harmless=6, max_pairs=8, hidden_fits=lambda _: True, seed=0
+    )
+    dev = [prompt.source for prompt in made.dev if prompt.kind == "benign"]
+    assert dev == ["facts", "tasks", "facts", "tasks"]
+    assert [prompt.source for prompt in made.benign[:8]] == ["facts", "tasks"] * 4
+    assert len(made.benign) == 62
+
+
 def test_same_seed_same_material_other_seed_other() -> None:
     assert material() == material()
     assert material(seed=4).attacks != material().attacks

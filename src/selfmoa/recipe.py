@@ -314,21 +314,24 @@ class Loop(Section):
     min_stage_pairs: int = Field(16, ge=2, description="... if it holds at least this many pairs. [us]")
 
 
+def _tables(*refs: str, part: Literal["all", "loop", "eval"] = "all") -> tuple[DataRef, ...]:
+    return tuple(DataRef(ref=ref, part=part) for ref in refs)
+
+
 class Seeds(Section):
     """Where prompts come from."""
 
     attack: tuple[Data, ...] = Field((DataRef(ref="wheel:advbench"),), description="Attack seeds (A0, E0, H0).")
     benign: tuple[Data, ...] = Field(
-        (DataRef(ref="wheel:rho-minimal-pairs", part="loop"), DataRef(ref="wheel:rho-facts")),
+        (
+            *_tables("wheel:rho-minimal-pairs", "wheel:ifbench", part="loop"),
+            *_tables("wheel:rho-facts"),
+        ),
         description="Harmless prompts; borderline ones are made from the attack seeds.",
     )
     templates: tuple[Data, ...] = Field(
         (DataRef(ref="wheel:jailbreak-templates"),), description="Public templates for H0."
     )
-
-
-def _tables(*refs: str) -> tuple[DataRef, ...]:
-    return tuple(DataRef(ref=ref) for ref in refs)
 
 
 class EvalSet(Section):
@@ -343,9 +346,7 @@ class Evaluate(Section):
 
     harmful: EvalSet = EvalSet(data=_tables("wheel:harmbench", "wheel:strongreject"), n=120)
     edgy: EvalSet = EvalSet(data=_tables("wheel:rho-edgy-benign"), n=150)
-    benign: EvalSet = EvalSet(
-        data=(DataRef(ref="wheel:rho-minimal-pairs", part="eval"), *_tables("wheel:ifbench")), n=110
-    )
+    benign: EvalSet = EvalSet(data=_tables("wheel:rho-minimal-pairs", "wheel:ifbench", part="eval"), n=110)
     max_new_tokens: int = Field(256, ge=4, description="Tokens, greedy. [P]")
     tolerance: Share = Field(0.1, description="Loss of helpfulness or rise of over-refusal to be excluded. [us]")
 

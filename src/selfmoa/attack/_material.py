@@ -11,6 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from selfmoa.records import Prompt, PromptKind, stable_id
 
@@ -47,6 +48,7 @@ class Material:
     attacks: tuple[Prompt, ...]
     """A0, the seed pool."""
     benign: tuple[Prompt, ...]
+    """In random order, but from the sources in turn."""
     expansions: tuple[tuple[str, str], ...]
     """E0: (prompt, other prompt of the same category)."""
     hidings: tuple[tuple[str, str], ...]
@@ -77,11 +79,11 @@ def gather(
     """
     rng = random.Random(seed)
     harmful = _prompts(attacks, "attack", rng)
-    harmless = _prompts(benign, "benign", rng)
+    harmless = _in_turn(_prompts(benign, "benign", rng))
     n_dev_harmful = min(n_dev_harmful, len(harmful) // 4)
     dev_harmful, pool = harmful[:n_dev_harmful], harmful[n_dev_harmful:]
-    # half of the harmless development prompts are borderline, made from the harmful ones and a few pool seeds
-    n_borderline = min(n_dev_harmless // 2, len(pool) // 8)
+    # a third of the harmless development prompts is borderline, made from pool seeds that are set apart for it
+    n_borderline = min(n_dev_harmless // 3, len(pool) // 8)
     held, pool = pool[:n_borderline], pool[n_borderline:]
     dev_borderline = [borderline_from(prompt) for prompt in held]
     n_benign = min(n_dev_harmless - len(dev_borderline), len(harmless) // 3)
@@ -117,6 +119,15 @@ def _prompts(rows: Iterable[Row], kind: PromptKind, rng: random.Random) -> list[
     listed = [made[key] for key in sorted(made)]
     rng.shuffle(listed)
     return listed
+
+
+def _in_turn(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """One of each source after the other, so that no draw from the front misses a kind of prompt."""
+    by_source: dict[str, list[Prompt]] = defaultdict(list)
+    for prompt in prompts:
+        by_source[prompt.source].append(prompt)
+    turns = zip_longest(*(by_source[source] for source in sorted(by_source)))
+    return [prompt for turn in turns for prompt in turn if prompt is not None]
 
 
 def _goal(text: str) -> str:

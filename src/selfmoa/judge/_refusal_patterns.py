@@ -23,6 +23,7 @@ _ADVERB = r"(?:\W+(?:\w+ly|in good conscience|ever|just|in any way|to|be|directl
 DECLINES = re.compile(
     rf"\b(?:i|we)(?: ?'?m| am| are)?\s*(?:{_NOT}|do not|don't){_ADVERB}\W+{_DO}\b"
     rf"|\bi(?:'m| am) (?:unable|not able|not willing|unwilling|forbidden|prohibited)\b"
+    r"|\bi(?:'m| am)(?: just| simply| \w+ly)? not (?:here|meant|intended|looking|trying|interested|a fan)\b"
     r"|\bi (?:must|have to|need to|will|am going to|respectfully|politely"
     r"|would)\W+(?:\w+ly\W+)?(?:decline|refuse|say no|pass on)\b"
     r"|\bi(?:'m| am)(?: going)? (?:to )?(?:say(?:ing)? no|declin\w+|refus\w+)\b|\bi (?:decline|refuse)\b"

@@ -148,8 +148,7 @@ def _harmless(session: Session, number: int, n: int, seeds: Sequence[Prompt]) ->
     """Borderline contrasts of this round's own seeds and plain benign prompts; never attacks."""
     n_borderline = min(round(n * session.recipe.attack.borderline_fraction), len(seeds))
     borderline = [borderline_from(seed) for seed in seeds[:n_borderline]]
-    order = list(session.material.benign)
-    random.Random(session.seed("benign")).shuffle(order)
+    order = session.material.benign
     n_benign = min(n - n_borderline, len(order))
     start = (number - 1) * n_benign
     benign = [order[(start + place) % len(order)] for place in range(n_benign)]
