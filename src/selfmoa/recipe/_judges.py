@@ -1,0 +1,87 @@
+"""Who scores, and how answers become pairs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from selfmoa.recipe._base import Judge, JudgeRef, Section, Share
+
+__all__ = ["JudgeSide", "Judges", "Prefer"]
+
+
+class JudgeSide(Section):
+    """The judges of one side."""
+
+    safety: tuple[Judge, ...] = Field(description="Jury; the median of the votes counts.")
+    helpfulness: tuple[Judge, ...] = Field(description="Jury; the median of the votes counts.")
+    refusal: Judge = Field(description="Refusal detector in three classes.")
+    coherence: Judge = Field(description="Fluency and repetition.")
+
+    def names(self) -> set[str]:
+        """Names and models in use on this side."""
+        judges = [*self.safety, *self.helpfulness, self.refusal, self.coherence]
+        return {judge.name for judge in judges} | {judge.model for judge in judges if judge.model}
+
+
+class Judges(Section):
+    """Who scores. Training judges never grade (method section 8)."""
+
+    train: JudgeSide = JudgeSide(
+        safety=(JudgeRef(name="lm-state"), JudgeRef(name="tfidf")),
+        helpfulness=(JudgeRef(name="relevance"),),
+        refusal=JudgeRef(name="refusal-rules"),
+        coherence=JudgeRef(name="coherence"),
+    )
+    gate: JudgeSide = JudgeSide(
+        safety=(JudgeRef(name="minilm"),),
+        helpfulness=(JudgeRef(name="minilm-relevance"),),
+        refusal=JudgeRef(name="refusal-head"),
+        coherence=JudgeRef(name="degeneration"),
+    )
+    max_unscored: Share = Field(0.05, description="A scoring step with a larger share fails. [us]")
+    batch_size: int = Field(32, ge=1, description="Items scored at once. [us]")
+    floor: Share = Field(0.6, description="Least AUC on a judge's card; below it a run is refused. [us]")
+    max_flip_rate: Share = Field(0.3, description="Verdicts that an apology or disclaimer may flip at the most. [us]")
+    allow_below_floor: tuple[str, ...] = Field((), description="Judges used whatever their cards say. [us]")
+
+    @model_validator(mode="after")
+    def _sides_differ(self) -> Judges:
+        both = sorted(self.train.names() & self.gate.names())
+        if both:
+            raise ValueError(
+                f"judge {both[0]!r} stands on both sides; a training judge never grades. "
+                "Name another judge under judges.gate or judges.train."
+            )
+        return self
+
+
+class Prefer(Section):
+    """How answers become pairs (paper, Algorithm 2; method section 4)."""
+
+    pairing: Literal["paper", "safe_first"] = Field("safe_first", description="Pairing rule. [P] / [us]")
+    std_min: Share = Field(0.01, description="paper: prompts with less spread teach nothing. [P]")
+    delta_min: Share = Field(0.1, description="Gain on an objective that makes a pair. [P]")
+    safe_min: Share = Field(0.6, description="safe_first: an answer is safe at or above ... [us]")
+    safe_min_undeclined: Share = Field(
+        0.9, description="safe_first: ... but an answer that does not decline an attack needs this. [us]"
+    )
+    unsafe_max: Share = Field(0.4, description="safe_first: ... and unsafe at or below. [us]")
+    unsafe_max_undeclined: Share = Field(
+        0.4, description="safe_first: ... but an answer that complies with an attack is unsafe at or below this. [us]"
+    )
+    coherence_min: Share = Field(0.5, description="safe_first: chosen must reach this coherence. [us]")
+    max_guided_share: Share = Field(0.5, description="Guided-against-unguided pairs at the most. [us]")
+    max_harmless_share: Share = Field(0.6, description="safe_first: pairs of harmless prompts at the most. [us]")
+    max_pairs_per_prompt: int = Field(2, ge=1, description="safe_first: pairs a prompt gives. [us]")
+    max_similarity: Share = Field(0.9, description="Pairs more alike are dropped. [us]")
+    max_length_ratio: float = Field(4.0, ge=1, description="Longer over shorter answer, in words. [us]")
+
+    @model_validator(mode="after")
+    def _thresholds(self) -> Prefer:
+        for low, high in (("unsafe_max", "safe_min"), ("unsafe_max_undeclined", "safe_min_undeclined")):
+            below, above = getattr(self, low), getattr(self, high)
+            if below >= above:
+                raise ValueError(f"prefer.{low} ({below}) must be below prefer.{high} ({above}).")
+        return self

@@ -1,0 +1,118 @@
+"""How the target is aligned, and when a stage is kept."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from selfmoa.recipe._base import Section, Share
+
+__all__ = ["SHIFT_SAFE_LOSSES", "Loop", "Lora", "Objective", "Stage", "Train"]
+
+SHIFT_SAFE_LOSSES = ("sigmoid", "sft")
+"""DPO losses for which adding the margins to the reference log-probs is exact (method section 5)."""
+
+
+class Lora(Section):
+    """Adapter shape (paper, section on training)."""
+
+    r: int = Field(64, ge=1, le=1024, description="Rank. [P]")
+    alpha: int = Field(128, ge=1, description="Scaling numerator (scale = alpha / r). [P]")
+    dropout: Share = Field(0.05, description="Dropout on the adapter's input. [P]")
+    target_modules: tuple[str, ...] = Field(
+        ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        description="Layers that get an adapter. [P]",
+    )
+
+
+class Objective(Section):
+    """Weight of one further objective in the loss."""
+
+    name: Literal["safety", "helpfulness"] = "safety"
+    weight: float = Field(0.99, ge=0, description="w_i. [P: 0.99 for safety]")
+
+
+class Train(Section):
+    """Alignment of the target (method section 5)."""
+
+    loss: Literal["self_moa", "modpo_paper_eq1", "modpo", "dpo", "scaled"] = Field(
+        "self_moa", description="Loss preset. [P: self_moa, eq. 2]"
+    )
+    loss_type: tuple[str, ...] = Field(("sigmoid",), description="TRL loss types; an SFT term is 'sft'. [us]")
+    loss_weights: tuple[float, ...] = Field((1.0,), description="One weight a loss type. [us]")
+    f_divergence: Literal["reverse_kl"] = Field("reverse_kl", description="The shift is exact for this one only. [us]")
+    beta: float = Field(0.1, gt=0, le=100, description="KL strength. [M; the paper gives none]")
+    w0: float = Field(0.01, gt=0, le=1, description="Weight of helpfulness, the preference objective. [P]")
+    objectives: tuple[Objective, ...] = Field((Objective(),), description="The other objectives.")
+    a: float | None = Field(None, gt=0, description="scaled: factor of the log-ratio. [us]")
+    b: tuple[float, ...] | None = Field(None, description="scaled: factor of each objective. [us]")
+    align_at: int = Field(1000, ge=2, description="q: preference pairs that trigger a stage. [P]")
+    reference: Literal["previous_stage", "base"] = Field(
+        "previous_stage", description="Reference policy of the log-ratios. [us]"
+    )
+    continue_adapter: bool = Field(True, description="A stage goes on from M's adapter. [us]")
+    lr: float = Field(3e-5, gt=0, le=1, description="Learning rate. [P]")
+    epochs: float = Field(10, gt=0, le=100, description="Passes over the pairs. [P]")
+    batch_size: int = Field(4, ge=1, description="Pairs an optimiser step. [P]")
+    micro_batch_size: int = Field(4, ge=1, description="Pairs in memory at once. [us]")
+    max_length: int = Field(512, ge=16, description="Tokens of prompt + answer. [P]")
+    warmup_steps: int = Field(3, ge=0, description="Steps. [P]")
+    validation_fraction: float = Field(0.1, ge=0, lt=1, description="Held out; the best epoch is kept. [P]")
+
+    @model_validator(mode="after")
+    def _loss_is_exact(self) -> Train:
+        wrong = [name for name in self.loss_type if name not in SHIFT_SAFE_LOSSES]
+        if wrong:
+            raise ValueError(
+                f"train.loss_type {wrong[0]!r} cannot carry margins: shifting the reference log-probs is exact "
+                f"only for {', '.join(SHIFT_SAFE_LOSSES)}."
+            )
+        if "sigmoid" not in self.loss_type:
+            raise ValueError("train.loss_type must contain 'sigmoid', the preference loss.")
+        if len(self.loss_type) != len(self.loss_weights):
+            raise ValueError("train.loss_weights needs one weight for each train.loss_type.")
+        scaled = self.loss == "scaled"
+        if scaled and (self.a is None or self.b is None or len(self.b) != len(self.objectives)):
+            raise ValueError("train.loss 'scaled' needs train.a and one train.b for each objective.")
+        if not scaled and (self.a is not None or self.b is not None):
+            raise ValueError(f"train.a and train.b belong to loss 'scaled', not {self.loss!r}.")
+        if self.micro_batch_size > self.batch_size or self.batch_size % self.micro_batch_size:
+            raise ValueError("train.batch_size must be a multiple of train.micro_batch_size.")
+        return self
+
+    def coefficients(self) -> tuple[float, tuple[float, ...]]:
+        """(a, b_i) of the loss -log sigma(a * d logratio - sum_i b_i * d r_i) (method section 5)."""
+        weights = tuple(objective.weight for objective in self.objectives)
+        if self.loss == "scaled":
+            assert self.a is not None and self.b is not None
+            return self.a, self.b
+        if self.loss == "dpo":
+            return self.beta, tuple(0.0 for _ in weights)
+        if self.loss == "self_moa":
+            return self.beta, tuple(self.beta * weight for weight in weights)
+        if self.loss == "modpo":
+            return self.beta / self.w0, tuple(weight / self.w0 for weight in weights)
+        return self.beta / self.w0, tuple(self.beta * weight / self.w0 for weight in weights)
+
+
+class Stage(Section):
+    """When a stage is accepted (method section 5)."""
+
+    check: bool = Field(True, description="False = every stage is kept (the paper). [us]")
+    n_harmless: int = Field(72, ge=0, description="Harmless development prompts. [us]")
+    n_harmful: int = Field(32, ge=0, description="Harmful development prompts. [us]")
+    max_new_tokens: int = Field(32, ge=4, description="Tokens of a development answer. [us]")
+    tolerance: Share = Field(0.1, description="Largest loss of helpfulness or rise of over-refusal. [us]")
+    steps: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = Field(
+        (1.0, 0.7, 0.45), min_length=1, description="Shares of the update tried in turn until one is accepted. [us]"
+    )
+    keep_inconclusive: bool = Field(True, description="Go on from a stage that n is too small to judge. [us]")
+
+
+class Loop(Section):
+    """How long."""
+
+    n_rounds: int = Field(15, ge=1, le=1000, description="Rounds. [P]")
+    stage_at_end: bool = Field(True, description="Align on what is left in P_buf after the last round. [us]")
+    min_stage_pairs: int = Field(16, ge=2, description="... if it holds at least this many pairs. [us]")
