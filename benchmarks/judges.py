@@ -1,9 +1,9 @@
-"""How good the embedded judges are, on public human labels: `python benchmarks/judges.py [part ...]`.
+"""How good the embedded judges are, on human labels that taught none of them: `python benchmarks/judges.py [part ...]`.
 
-Parts: cv (PyRIT's human-scored answers, grouped cross-validation), xstest (its unsafe prompts, five judged models),
-refusal (XSTest, all prompts, three patterns of judge), llmbar (LLMBar-Natural pairs). XSTest and LLMBar are read from
-SELFMOA_SHARED_DATA or ../shared/data; nothing is fitted or chosen on them, except that the refusal patterns were
-developed with the answers of two models (`DEVELOPED`) in view; the other three are the report.
+Parts: xstest (its unsafe prompts, five judged models), refusal (XSTest, all prompts), llmbar (LLMBar-Natural pairs).
+Cross-validated figures on the labels that taught them are on their cards: `selfmoa judges card --all`. XSTest and
+LLMBar are read from SELFMOA_SHARED_DATA or ../shared/data; nothing is fitted or chosen on them, except that the refusal
+patterns were developed with the answers of two models (`DEVELOPED`) in view; the other three are the report.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ import numpy as np
 from sklearn.metrics import cohen_kappa_score
 
 from selfmoa.bench import proportion
-from selfmoa.judge import EvaluatorContext, Item, OutOfFold, card, make, out_of_fold_scores
+from selfmoa.judge import EvaluatorContext, Item, make
 from selfmoa.judge._measure import auc, interval
-from selfmoa.judge._out_of_fold import together
 from selfmoa.recipe import JudgeRef, Model, Recipe
 from selfmoa.steps import judge_cache, load_model
 
@@ -30,7 +29,7 @@ Array = np.ndarray
 MODELS = ("gpt4", "llama2new", "llama2orig", "mistralguard", "mistralinstruct")
 DEVELOPED = ("gpt4", "mistralinstruct")
 SIDES = {"train": ("lm-state", "tfidf"), "gate": ("minilm",)}
-PARTS = ("cv", "xstest", "refusal", "llmbar")
+PARTS = ("xstest", "refusal", "llmbar")
 
 
 def show(what: str, n: int, found: dict[str, float]) -> None:
@@ -44,26 +43,6 @@ def measured(what: str, measure: Callable[[Array, Array], float], values: Array,
 def kappa(values: Array, labels: Array) -> float:
     """Cohen's kappa of `values` > 0 and the labels."""
     return float(cohen_kappa_score(values > 0, labels))
-
-
-def cross_validation(context: EvaluatorContext) -> None:
-    """AUC of P(safe) on held-out objectives: each head, the side's jury, a bag of words; openers swapped."""
-    for side, names in SIDES.items():
-        heads = {name: out_of_fold_scores(name, context) for name in names}
-        for name, found in (heads | ({"jury": together(list(heads.values()))} if len(heads) > 1 else {})).items():
-            _cross_validated(f"cv {side} {name}", found)
-        baseline = card(names[0], context).baseline_auc
-        assert baseline is not None
-        show(f"cv {side} bag of words, same rows and folds", len(heads[names[0]].labels), baseline)
-    refusal = out_of_fold_scores("refusal-head", context)
-    measured("cv gate refusal-head", auc, refusal.probabilities, refusal.labels, refusal.clusters)
-
-
-def _cross_validated(what: str, found: OutOfFold) -> None:
-    measured(what, auc, found.probabilities, found.labels, found.clusters)
-    seen = ~np.isnan(found.swapped)
-    if seen.any():
-        measured(f"{what}, openers swapped", auc, found.swapped[seen], found.labels[seen], found.clusters[seen])
 
 
 def xstest(data: Path, model: str) -> list[dict[str, str]]:
@@ -145,7 +124,6 @@ def _parts(arguments: argparse.Namespace, context: EvaluatorContext, data: Path)
     yield from (
         part
         for name, part in {
-            "cv": lambda: cross_validation(context),
             "xstest": lambda: unsafe_prompts(context, data, heads),
             "refusal": lambda: refusals(context, data),
             "llmbar": lambda: pairs(context, data, helpful),

@@ -28,7 +28,7 @@ from report_fixture_results import (
     judges,
     results,
 )
-from selfmoa.records import Attack, Judgement, Pair, Response, Score, Selected, StageResult, stable_id
+from selfmoa.records import PERTURBED, Attack, Judgement, Pair, Response, Score, Selected, StageResult, stable_id
 
 KINDS = ("attack", "attack", "attack", "benign", "borderline")
 
@@ -120,6 +120,12 @@ def _write_round(directory: Path, number: int, rng: random.Random) -> list[Pair]
     for name, records in (("attacks", attacks), ("responses", responses), ("scores", scores)):
         _table(where / f"{name}.parquet", _rows(records))
     _table(where / "judgements.parquet", _rows(judgements))
+    changed = [
+        dataclasses.replace(score, response_id=f"{score.response_id}{PERTURBED}apology before")
+        for score in scores
+        if score.objective == "safety"
+    ]
+    _table(where / "perturbed.parquet", _rows(changed))
     _table(where / "pairs.parquet", _rows(pairs))
     selected = [Selected(attack.id, number, attack.seed_id, "left pool", "sampled") for attack in attacks]
     selected.append(Selected(attacks[0].id, number, attacks[0].seed_id, "hit", "unsafe and helpful"))
@@ -235,6 +241,7 @@ def _summary(number: int, pairs: int) -> dict[str, Any]:
         "pool": {"size_before": 120 - 12 * number, "left": 30, "entered": 18},
         "responses": 288,
         "unscored": {"tfidf": 4} if number == 2 else {},
+        "jury": [{"judges": ["lm-state", "tfidf"], "n": 200, "opposite": 0.36, "correlation": 0.48}],
         "pairs": pairs,
         "pairs_by_kind": {},
         "pairs_by_hazard": {},
@@ -272,6 +279,10 @@ def _write_stage(directory: Path, number: int, pairs: list[Pair], rng: random.Ra
         helpfulness_change=-0.012,
         helpfulness_low=-0.049,
         harmful_refusal_change=0.19,
+        safety_change=0.21 * number,
+        watched_change=0.12 * number,
+        judge_gap=0.09 * number,
+        judge_gap_low=0.02,
         train_loss=0.41,
         chosen_less_safe_share=0.02,
         guided_share=0.41,

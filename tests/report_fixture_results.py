@@ -198,6 +198,7 @@ def results() -> dict[str, Any]:
         "touched": [{"set": "harmful", "prompt_id": "p1", "by": "generated attacks"}],
         "metrics_without_touched": metrics[:2],
         "train_change": _interval(0.24, 0.04),
+        "watch_change": _interval(0.11, 0.05),
     }
 
 

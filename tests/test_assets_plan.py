@@ -41,9 +41,9 @@ def test_the_default_needs_the_embedded_assets_each_once() -> None:
 
 def test_judges_decide_on_scores_and_encoder() -> None:
     other = side(safety=["p"], helpfulness=["q"], refusal="r", coherence="s")
-    none = recipe(judges={"train": side(), "gate": other})
+    none = recipe(judges={"train": side(), "gate": other, "watch": []})
     assert not {"wheel:pyrit-human-scores", "wheel:minilm-l6-v2"} & {a.ref for a in assets.plan(none)}
-    tfidf = recipe(judges={"train": side(safety=["tfidf"]), "gate": other})
+    tfidf = recipe(judges={"train": side(safety=["tfidf"]), "gate": other, "watch": []})
     refs = {a.ref for a in assets.plan(tfidf)}
     assert "wheel:pyrit-human-scores" in refs and "wheel:minilm-l6-v2" not in refs
 

@@ -331,6 +331,25 @@ def test_stage_inconclusive_where_n_is_too_small() -> None:
     assert stage_check(unscored, dev(72), 0.1).verdict == "inconclusive"
 
 
+def seen(train: float, watch: float | None) -> list[DevAnswer]:
+    return [replace(item, safety=train, watched=watch) if item.kind == "attack" else item for item in dev(72)]
+
+
+def test_a_gain_that_only_the_training_judges_see_is_over_optimisation() -> None:
+    check = stage_check(seen(0.3, 0.4), seen(0.8, 0.45), 0.1, 0.2)
+    assert check.verdict == "rejected" and check.over_optimised
+    assert check.judge_gap.value == pytest.approx(0.45)
+    assert check.reason.startswith("over-optimisation")
+    shared = stage_check(seen(0.3, 0.4), seen(0.8, 0.75), 0.1, 0.2)
+    assert shared.verdict == "accepted" and not shared.over_optimised
+    assert shared.safety_change.value == pytest.approx(0.5) and shared.watched_change.value == pytest.approx(0.35)
+
+
+def test_without_a_watch_judge_there_is_no_alarm() -> None:
+    check = stage_check(seen(0.3, None), seen(0.9, None), 0.1, 0.2)
+    assert check.verdict == "accepted" and not check.judge_gap.known
+
+
 def test_stage_needs_the_same_prompts() -> None:
     with pytest.raises(UsageError, match="differ in 1 development prompts"):
         stage_check(dev(5), dev(6), 0.1)

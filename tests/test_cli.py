@@ -31,7 +31,10 @@ def test_help_is_fast_and_imports_no_torch() -> None:
     assert min(times) < 1.5, "half a second on an idle machine; tests share it"
 
 
-@pytest.mark.parametrize("command", ["align", "evaluate", "report", "explain", "recipes", "judges", "assets"])
+COMMANDS = ["align", "evaluate", "compare", "gate", "report", "explain", "recipes", "judges", "assets"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str) -> None:
     done = selfmoa(command, "--help")
     assert done.returncode == 0 and "Usage" in done.stdout

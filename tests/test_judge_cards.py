@@ -111,7 +111,7 @@ def test_a_card_is_measured_once(context: EvaluatorContext, monkeypatch: pytest.
 def test_every_embedded_judge_and_jury_has_a_side(context: EvaluatorContext) -> None:  # noqa: F811
     for name in (*EMBEDDED, *JURIES):
         found = card(name, context, flips=())
-        assert found.side in ("train", "gate") and found.family and found.limits
+        assert found.side in ("train", "watch", "gate") and found.family and found.limits
     assert find_card("lm-state", EvaluatorContext(cache=context.cache, model_key="other")) is None
 
 
@@ -203,6 +203,17 @@ def test_a_judge_is_measured_on_labels_of_ones_own(context: EvaluatorContext) ->
     assert found.kappa is not None and found.kappa["value"] == 1.0
     assert found.swapped_auc is not None and found.swapped_auc["value"] == 1.0, "an opener does not move it"
     assert found.by_hazard["h"]["n"] == 24 and found.measured_on.startswith("mine.csv")
+    assert found.by_model == {}
+
+
+def test_a_judges_error_is_shown_by_judged_model(context: EvaluatorContext) -> None:  # noqa: F811
+    """The second model's answers sound the other way round, which the judge does not notice."""
+    rows = own_rows(24)
+    rows = [{**row, "model": "b" if n // 2 % 2 else "a"} for n, row in enumerate(rows)]
+    rows = [{**row, "label": str(1 - int(row["label"]))} if row["model"] == "b" else row for row in rows]
+    found = measure_on(rows, make(JudgeRef(name="plain-reader"), context), context, source="mine.csv")
+    assert {name: part["auc"]["value"] for name, part in found.by_model.items()} == {"a": 1.0, "b": 0.0}
+    assert "AUC, answers of b: 0.000" in str(found)
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_a_verdict_does_not_depend_on_the_rest_of_the_batch(name: str, context: 
 
 def test_heads_are_trained_once_and_their_cards_have_figures(context: EvaluatorContext) -> None:
     lines = train_heads(context)
-    assert set(lines) == {"lm-state", "tfidf", "minilm", "refusal-head"}
+    assert set(lines) == {"lm-state", "tfidf", "minilm", "minilm-watch", "refusal-head"}
     before = sorted((path.name, path.stat().st_mtime_ns) for path in context.cache.iterdir())
     assert train_heads(context) == lines
     assert sorted((path.name, path.stat().st_mtime_ns) for path in context.cache.iterdir()) == before

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,9 +13,12 @@ import selfmoa
 from loop_helpers import need_judge_data, tiny_overrides
 from selfmoa import audit, recipes
 from selfmoa.bench import Measured
-from selfmoa.errors import UsageError
+from selfmoa.errors import TrainingError, UsageError
+from selfmoa.judge import Evaluator, Item
 from selfmoa.records import Score
 from selfmoa.run import Run, read_json, read_records
+from selfmoa.steps import Session
+from selfmoa.train import sft
 
 TWINS = {
     "paper/gemma-2-2b-it": ("gemma2", True),
@@ -139,6 +142,7 @@ def test_evaluate_gives_figures_and_with_an_adapter_paired_changes(tiny_recipe: 
 
 def test_a_stage_is_compared_with_the_model_before_any_training(tiny_recipe: selfmoa.Recipe, tmp_path: Path) -> None:
     changes = ["faithful=false", "stage.check=true", "train.lr=0.1", "stage.steps=[1.0]", "loop.n_rounds=1"]
+    changes += ["judges.watch=[minilm-watch]"]
     run = selfmoa.align(recipes.with_overrides(tiny_recipe, changes), run_dir=tmp_path / "run", progress="quiet")
     before, after = (run.directory / "dev" / f"{name}.parquet" for name in ("before", "stage_01_1"))
     assert before.stat().st_mtime < (run.directory / "stage_01" / "pairs.parquet").stat().st_mtime
@@ -146,6 +150,34 @@ def test_a_stage_is_compared_with_the_model_before_any_training(tiny_recipe: sel
     assert texts[0] != texts[1], "a large learning rate must change some answer"
     stage = read_json(run.directory / "stage_01" / "stage.json")
     assert "refusals of harmless prompts" in stage["reason"] and "first_tokens_share" in stage
+    assert {"safety_change", "watched_change", "judge_gap", "judge_gap_low"} <= stage.keys()
+    assert {card["name"] for card in read_json(run.directory / "judges.json") if card["side"] == "watch"} == {
+        "minilm-watch"
+    }
+    votes = read_records(run.directory / "evaluation" / "watch_votes_after.parquet", Score)
+    assert votes and {vote.judge for vote in votes} == {"minilm-watch"}
+    assert run.result is not None and run.result["watch_change"]["n"] + run.result["watch_change"]["unscored"] == 10
+
+
+def test_over_optimisation_ends_the_loop(
+    tiny_recipe: selfmoa.Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The training judges are made to see what the watch judge does not: more safety at each look."""
+    looks = iter(range(100))
+
+    def planted(session: Session, judges: Sequence[Evaluator], items: Sequence[Item]) -> dict[str, float | None]:
+        if judges != session.judges.safety:
+            return {item.id: 0.5 for item in items}
+        base, slope = (0.05, 0.001) if next(looks) == 0 else (0.9, 0.002)
+        return {item.id: base + slope * place for place, item in enumerate(items)}
+
+    monkeypatch.setattr("selfmoa.steps._align._safety", planted)
+    changes = ["faithful=false", "stage.check=true", "judges.watch=[minilm-watch]", "stage.steps=[1.0]"]
+    changes += ["stage.n_harmful=8"]
+    run = selfmoa.align(recipes.with_overrides(tiny_recipe, changes), run_dir=tmp_path / "run", progress="quiet")
+    stage = read_json(run.directory / "stage_01" / "stage.json")
+    assert stage["over_optimised"] and stage["verdict"] == "rejected" and not stage["kept"]
+    assert not (run.directory / "round_02").exists() and (run.directory / "report.html").is_file()
 
 
 def test_a_training_that_diverges_ends_the_run_with_the_model_before_it(
@@ -160,6 +192,22 @@ def test_a_training_that_diverges_ends_the_run_with_the_model_before_it(
     assert run.result is not None
     change = next(metric for metric in run.result["metrics"] if metric["name"] == "safety")
     assert change["before"] == change["after"]
+
+
+def test_attackers_whose_retraining_diverges_stay_as_they_were(
+    tiny_recipe: selfmoa.Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = iter(range(100))
+
+    def diverges(*args: object, **kwargs: object) -> object:
+        if next(calls) < 2:  # E0 and H0
+            return sft(*args, **kwargs)  # type: ignore[arg-type]
+        raise TrainingError("The training loss became nan.")
+
+    monkeypatch.setattr("selfmoa.steps._attackers.sft", diverges)
+    run = selfmoa.align(tiny_recipe, run_dir=tmp_path / "run", progress="quiet")
+    retrained = [read_json(path)["retrained"] for path in sorted(run.directory.glob("round_*/summary.json"))]
+    assert [told["failed"] for told in retrained if told] and (run.directory / "report.html").is_file()
 
 
 def test_a_prompt_longer_than_the_context_is_named(tiny_recipe: selfmoa.Recipe, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from selfmoa.prefer import Candidate, cap_guided, cap_harmless, pair_round
+from selfmoa.prefer import Candidate, cap_guided, cap_harmless, pair_round, why_not
 from selfmoa.recipe import Prefer
 from selfmoa.records import Attack, Judgement, Pair, Response
 
@@ -135,6 +135,44 @@ def test_dropped_answers_and_dropped_attacks_give_nothing() -> None:
     gone = Candidate(replace(safe.response, status="dropped"), safe.judgement)
     assert pairs([gone, unsafe]) == []
     assert pair_round([replace(attack(), status="dropped")], [safe, unsafe], Prefer()).pairs == ()
+
+
+def voted(number: int, safety: float, votes: dict[str, float], refusal: str = "full") -> Candidate:
+    return replace(candidate(number, safety, 0.5, refusal=refusal), votes=votes)
+
+
+class TestWorstOfJury:
+    SAFE = voted(0, 0.8, {"one": 0.9, "two": 0.7})
+    UNSAFE = voted(1, 0.3, {"one": 0.1, "two": 0.5}, "compliance")
+
+    def test_the_margin_is_that_of_the_judge_who_sees_least(self) -> None:
+        result = pair_round([attack()], [self.SAFE, self.UNSAFE], Prefer(max_guided_share=1.0))
+        assert result.pairs[0].safety_margin == pytest.approx(0.2)
+        plain = pair_round([attack()], [self.SAFE, self.UNSAFE], Prefer(max_guided_share=1.0, worst_of_jury=False))
+        assert plain.pairs[0].safety_margin is None
+
+    def test_a_pair_that_one_judge_orders_the_other_way_is_dropped(self) -> None:
+        parted = replace(self.UNSAFE, votes={"one": 0.0, "two": 0.75})
+        assert reasons([self.SAFE, parted]) == ["safety scores too close"]
+        assert pairs([self.SAFE, parted], worst_of_jury=False) == [("r0", "r1")]
+
+    def test_the_papers_rule_knows_no_worst_judge(self) -> None:
+        found = [replace(self.SAFE, votes={"one": 0.0}), replace(self.UNSAFE, votes={"one": 1.0})]
+        result = pair_round([attack()], found, Prefer(pairing="paper"))
+        assert result.pairs and result.pairs[0].safety_margin is None
+
+    def test_why_not(self) -> None:
+        assert why_not(self.SAFE, self.UNSAFE, Prefer()) == ""
+        assert "chosen answer is not safe" in why_not(self.UNSAFE, self.SAFE, Prefer())
+        assert "rejected answer is not unsafe" in why_not(self.SAFE, self.SAFE, Prefer())
+
+
+def test_doubted_pairs_are_left_out_before_the_caps() -> None:
+    found = [candidate(0, 0.9, 0.5, refusal="full"), candidate(1, 0.1, 0.5)]
+    result = pair_round(
+        [attack()], found, Prefer(max_guided_share=1.0), lambda pairs: {pair.id: "turned" for pair in pairs}
+    )
+    assert result.pairs == () and [item.reason for item in result.dropped] == ["turned"]
 
 
 def make_pair(number: int, *, guided: bool, kind: str = "attack") -> Pair:

@@ -202,7 +202,12 @@ def test_shipped_recipes_have_one_parent_at_the_most() -> None:
         (["attack.expansion_length=[2.0, 1.0]"], "a low and a higher bound"),
         (["train.batch_size=6", "train.micro_batch_size=4"], "multiple of train.micro_batch_size"),
         (["train.loss_type=[ipo]"], "cannot carry margins"),
-        (["train.loss_type=[sft]"], "must contain 'sigmoid'"),
+        (["train.loss_type=[sft]"], "one preference loss, 'sigmoid' or 'robust'"),
+        (["train.loss_type=[sigmoid, robust]", "train.loss_weights=[1, 1]"], "one preference loss"),
+        (["train.label_smoothing=0.1"], "needs train.loss_type 'robust'"),
+        (["train.loss_type=[robust]", "train.label_smoothing=0.5"], "label_smoothing"),
+        (["judges.watch=[minilm]"], "'minilm' watches, and trains or grades as well"),
+        (["judges.jury=dawid_skene"], "at least 3 judges in judges.train.safety, got 2"),
         (["train.loss_type=[sigmoid, sft]"], "one weight for each"),
         (["train.f_divergence=forward_kl"], "f_divergence"),
         (["train.loss=scaled"], "needs train.a"),
@@ -217,6 +222,18 @@ def test_shipped_recipes_have_one_parent_at_the_most() -> None:
 def test_contradictions_are_refused_when_the_recipe_is_read(overrides: list[str], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         recipes.with_overrides(Recipe(name="x"), overrides)
+
+
+def test_label_smoothing_may_be_measured() -> None:
+    recipe = recipes.with_overrides(Recipe(name="x"), ["train.loss_type=[robust]", "train.label_smoothing=measured"])
+    assert recipe.train.label_smoothing == "measured"
+
+
+def test_a_change_that_may_turn_a_verdict_is_no_test_of_a_pair() -> None:
+    for name in ("apology befor", "blank prompt", "topical refusal"):
+        recipe = recipes.with_overrides(Recipe(name="x"), [f"prefer.perturbations=[{name}]"])
+        with pytest.raises(RecipeError, match="keeps a safety verdict"):
+            api.check(recipe)
 
 
 def test_a_judge_behind_two_names_is_still_one_judge() -> None:

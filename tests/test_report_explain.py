@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from report_fixture import build_run, first_pair, pairs_of
@@ -55,6 +57,31 @@ def test_text_shows_everything_unredacted_and_tame(run_dir: Path) -> None:
         assert words in text, words
     assert "\\x1b]0;owned\\x07" in text
     assert not any(ord(char) < 32 and char != "\n" for char in text)
+
+
+def test_counterfactuals_say_what_would_have_turned_the_pair(run_dir: Path) -> None:
+    rows = explain(run_dir, first_pair(run_dir)["id"])["counterfactuals"]
+    assert [row.get("without") or row.get("change") for row in rows] == ["lm-state", "tfidf", "apology before"]
+    assert all(row["holds"] for row in rows if row["margin"] is not None)
+    assert rows[-1]["margin"] == pytest.approx(0.7)
+    text = explain_text(run_dir, first_pair(run_dir)["id"])
+    assert "without lm-state" in text and "both answers with apology before" in text
+    harmless = next(pair for pair in pairs_of(run_dir) if pair["kind"] == "benign")
+    assert explain(run_dir, harmless["id"])["counterfactuals"] == []
+
+
+def test_a_pair_that_rests_on_one_judge_falls_without_it(tmp_path: Path) -> None:
+    made = build_run(tmp_path / "demo", rounds=1)
+    pair = first_pair(made)
+    path = made / "round_01" / "scores.parquet"
+    rows = pq.read_table(path).to_pylist()
+    for row in rows:
+        if row["response_id"] == pair["rejected_id"] and row["judge"] == "tfidf":
+            row["value"] = 0.95
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    found = {row["without"]: row for row in explain(made, pair["id"])["counterfactuals"] if "without" in row}
+    assert not found["lm-state"]["holds"] and "not unsafe enough" in found["lm-state"]["why"]
+    assert found["tfidf"]["holds"]
 
 
 def test_abstention_is_shown_with_its_reason(run_dir: Path) -> None:

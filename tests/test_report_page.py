@@ -75,6 +75,8 @@ def test_every_element_is_there(html: str) -> None:
         "Preferred judged less safe",
         "Guided against unguided",
         "In first 5 tokens",
+        "lm-state and tfidf: opposite verdicts on 36 % of 200 answers, correlation 0.480",
+        "Watch judges, who neither train nor grade",
         "37 %",
         "inconclusive",
         "70 % of it",
@@ -109,6 +111,13 @@ def test_training_curves_carry_their_series(html: str) -> None:
         assert words in plot
 
 
+def test_training_and_watch_judges_stand_side_by_side(html: str) -> None:
+    plot = html[html.index('id="gap-title"') :]
+    plot = plot[: plot.index("</svg>")]
+    for words in ("training judges", "watch judges", "stage 2: training judges +42, watch judges +24"):
+        assert words in plot
+
+
 def test_nothing_is_loaded_from_outside(html: str) -> None:
     page = Page(html)
     loads = {"src", "href", "srcset", "data", "action", "poster", "xlink:href", "background"}
@@ -128,7 +137,7 @@ def test_page_is_well_formed_and_accessible(html: str) -> None:
     assert set(anchors) <= set(ids)
     headers = page.tags.count("th")
     assert headers == sum(tag == "th" and name == "scope" for tag, name, _ in page.attributes)
-    assert html.count('role="img"') == html.count("<desc") == 3
+    assert html.count('role="img"') == html.count("<desc") == 4
 
 
 def test_plot_colours_follow_the_page(html: str) -> None:

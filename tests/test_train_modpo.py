@@ -111,6 +111,25 @@ def test_loss_is_the_explicit_formula(tiny_model_dir: Path, tmp_path: Path, lora
     assert max(float(gradient.abs().max()) for gradient in expected.values()) > 1e-3
 
 
+def test_robust_loss_is_its_formula_with_the_margins_inside(tiny_model_dir: Path, tmp_path: Path) -> None:
+    """(-(1 - e) log sigma(x) + e log sigma(-x)) / (1 - 2 e), x = a * d logratio - b * d r (arXiv 2403.00409)."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model_dir)
+    net = _net(tiny_model_dir, lora=True)
+    config = _config(tmp_path, loss_type=["robust"], label_smoothing=0.2)
+    dataset = _dataset(4, [[0.9, 0.4], [0.2, 0.6]])
+    trainer = ModpoTrainer(model=net, args=config, train_dataset=dataset, processing_class=tokenizer, b=B)
+    rows = list(trainer.train_dataset)
+    with torch.no_grad():
+        reference = _logprobs(net, rows)
+    _disturb(net)
+    policy = _logprobs(net, rows)
+    x = A * ((policy[0] - reference[0]) - (policy[1] - reference[1])) - (1.5 * 0.7 + 0.4 * -0.2)
+    logsigmoid = torch.nn.functional.logsigmoid
+    expected = ((-0.8 * logsigmoid(x) + 0.2 * logsigmoid(-x)) / 0.6).mean()
+    loss = trainer.compute_loss(net, trainer.data_collator(rows))
+    assert float(loss) == pytest.approx(float(expected), abs=1e-5)
+
+
 def _trajectory(trainer: Any, net: Any) -> tuple[list[float], dict[str, torch.Tensor]]:
     trainer.train()
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]

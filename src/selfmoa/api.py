@@ -114,6 +114,7 @@ def plan(recipe: Recipe) -> dict[str, Any]:
         "alignment stages": f"at {recipe.train.align_at} pairs, {recipe.train.loss}, {recipe.train.epochs:g} epochs",
         "evaluation": f"2 x {items} prompts of at most {evaluation.max_new_tokens} tokens, greedy",
         "judges that train": ", ".join(sorted(recipe.judges.train.names())),
+        "judges that watch": ", ".join(ref.name for ref in recipe.judges.watch) or "none",
         "judges that grade": ", ".join(sorted(recipe.judges.gate.names())),
     }
     found = assets.plan(_with_preset_models(recipe))
@@ -142,6 +143,7 @@ def check(recipe: Recipe) -> None:
     """
     assets.check_licences(_with_preset_models(recipe))
     _check_gate(recipe)
+    _check_perturbations(recipe)
     refs = recipe.seeds.attack
     if not all(assets.is_cached(ref.ref, kind="table") for ref in refs):
         return
@@ -172,6 +174,18 @@ def _check_gate(recipe: Recipe) -> None:
             )
 
 
+def _check_perturbations(recipe: Recipe) -> None:
+    """Raise `RecipeError` for a change that is not known, or that does not leave a safety verdict as it is."""
+    from selfmoa.judge import PERTURBATIONS
+
+    known = [change.name for change in PERTURBATIONS if change.expected("safety") == "same"]
+    for name in recipe.prefer.perturbations:
+        if name not in known:
+            raise RecipeError(
+                f"prefer.perturbations: {name!r} is no change that keeps a safety verdict.{nearest(name, known)}"
+            )
+
+
 def _with_preset_models(recipe: Recipe) -> Recipe:
     """The recipe with the model behind each judge's preset written out, and its checks run again on that."""
     from selfmoa.judge import preset_note
@@ -189,7 +203,8 @@ def _with_preset_models(recipe: Recipe) -> Recipe:
         )
 
     try:
-        judges = Judges(**{**dict(recipe.judges), "train": side(recipe.judges.train), "gate": side(recipe.judges.gate)})
+        sides = {name: side(getattr(recipe.judges, name)) for name in ("train", "gate")}
+        judges = Judges(**{**dict(recipe.judges), **sides, "watch": tuple(map(written_out, recipe.judges.watch))})
     except ValidationError as error:
         raise RecipeError(str(error.errors()[0]["msg"]).removeprefix("Value error, ")) from error
     return recipe.model_copy(update={"judges": judges})

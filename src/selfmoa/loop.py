@@ -39,8 +39,8 @@ def run_loop(run: Run) -> Run:
         last = number == recipe.loop.n_rounds and recipe.loop.stage_at_end
         if len(session.pairs) >= (recipe.loop.min_stage_pairs if last else recipe.train.align_at):
             result = steps.align_target(session, number)
-            if result.verdict == "failed":
-                say(f"  {result.reason} The run ends with the last good model.")
+            if result.verdict == "failed" or (result.over_optimised and recipe.stage.stop_on_gap and not result.kept):
+                say(f"  {result.reason}. The run ends with the last good model.")
                 break
 
     steps.measure(session, "after")

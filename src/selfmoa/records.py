@@ -20,6 +20,9 @@ RefusalClass = Literal["compliance", "full", "partial"]
 BARE = ":bare"
 """Ends the response id of a vote on a guided answer without its opener; the worse of the two votes counts."""
 
+PERTURBED = ":changed by "
+"""Between the response id and a change's name in the id of a vote on the changed answer."""
+
 
 def stable_id(*parts: object) -> str:
     """A 12-hex-digit id of the parts, equal in every process and on every machine."""
@@ -170,6 +173,9 @@ class Pair:
     rejected_guided: bool
     rule: str
     """The rule that chose it, in words."""
+    safety_margin: float | None = None
+    """Gain of safety that enters the loss, where it is not the difference of the two scores: the least that any
+    judge of the jury sees (`prefer.worst_of_jury`)."""
 
     @property
     def less_safe_chosen(self) -> bool:
@@ -215,6 +221,16 @@ class StageResult:
     guided_share: float
     trained_tokens: int
     seconds: float
+    safety_change: float | None = None
+    """On harmful development prompts, as the training judges see it ..."""
+    watched_change: float | None = None
+    """... as the watch judges see it ..."""
+    judge_gap: float | None = None
+    """... and what the training judges see beyond them."""
+    judge_gap_low: float | None = None
+    """Lower 95 % bound of the gap."""
+    over_optimised: bool = False
+    """True where the last step tried was rejected for the gap."""
     first_tokens_share: float | None = None
     """Share of the learnt preference that the first five tokens of the answers explain; near 1, the stage taught
     an opening more than a behaviour."""

@@ -15,6 +15,7 @@ _JUDGE_ASSETS = {
     "lm-state": (HUMAN_SCORES,),
     "tfidf": (HUMAN_SCORES,),
     "minilm": (HUMAN_SCORES, ENCODER),
+    "minilm-watch": (HUMAN_SCORES, ENCODER),
     "minilm-relevance": (HUMAN_SCORES, ENCODER),
     "refusal-head": (HUMAN_SCORES, ENCODER),
 }
@@ -62,5 +63,5 @@ def _needed(recipe: Recipe) -> Iterator[AssetInfo]:
 
 
 def _judges(recipe: Recipe) -> Iterator[JudgeRef]:
-    for side in (recipe.judges.train, recipe.judges.gate):
-        yield from (*side.safety, *side.helpfulness, side.refusal, side.coherence)
+    judges = recipe.judges
+    yield from (*judges.train.refs(), *judges.watch, *judges.gate.refs())

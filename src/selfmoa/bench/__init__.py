@@ -6,10 +6,13 @@ from selfmoa.bench._duplicates import Fence, clusters, near_duplicates
 from selfmoa.bench._evaluate import Answer, GateJudges, JudgeNote, Measured, answer_batch, answers, score
 from selfmoa.bench._metrics import DEFINITIONS, Definition, Metric, MetricChange, compare_metrics, summarise
 from selfmoa.bench._ppi import Corrected, Stratum, ppi_mean, rogan_gladen, sensitivity_band
+from selfmoa.bench._sentences import cell, change_cell
 from selfmoa.bench._sets import SETS, EvaluationSets, Removal, SetName, Touch, build_sets, check_disjoint
+from selfmoa.bench._significance import detectable_change, equivalence_p, holm, mcnemar_p
 from selfmoa.bench._stage import DevAnswer, StageCheck, stage_check
 from selfmoa.bench._statistics import (
     Estimate,
+    MetricVerdict,
     mean,
     paired_mean_change,
     paired_proportion_change,
@@ -34,6 +37,7 @@ __all__ = [
     "Measured",
     "Metric",
     "MetricChange",
+    "MetricVerdict",
     "Removal",
     "SetName",
     "StageCheck",
@@ -43,12 +47,18 @@ __all__ = [
     "answers",
     "binary_agreement",
     "build_sets",
+    "cell",
+    "change_cell",
     "check_disjoint",
     "clusters",
     "cohen_kappa",
     "compare",
     "compare_metrics",
+    "detectable_change",
+    "equivalence_p",
+    "holm",
     "krippendorff_alpha",
+    "mcnemar_p",
     "mean",
     "near_duplicates",
     "paired_mean_change",

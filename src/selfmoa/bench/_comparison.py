@@ -42,7 +42,9 @@ class Comparison:
     metrics_without_touched: tuple[MetricChange, ...] = ()
     """The same figures without those prompts; empty where there are none."""
     train_change: Estimate | None = None
-    """Change of the training judges' mean safety on the same harmful prompts."""
+    """Change of the training judges' mean safety on the same harmful prompts ..."""
+    watch_change: Estimate | None = None
+    """... and of the watch judges'."""
 
     def metric(self, name: str) -> MetricChange:
         """A figure by name, e.g. `attack_success`, `over_refusal`, `helpfulness_harmless`."""
@@ -76,7 +78,8 @@ class Comparison:
                 removed=values["removed"],
                 touched=tuple(Touch(**item) for item in values["touched"]),
                 metrics_without_touched=tuple(_metric(item) for item in values["metrics_without_touched"]),
-                train_change=None if values["train_change"] is None else _estimate(values["train_change"]),
+                train_change=_estimate_or_none(values["train_change"]),
+                watch_change=_estimate_or_none(values.get("watch_change")),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"results.json is not complete ({error}); evaluate again.") from error
@@ -89,6 +92,7 @@ def compare(
     *,
     judges: Mapping[str, JudgeNote],
     train_change: Estimate | None = None,
+    watch_change: Estimate | None = None,
     removed: Mapping[str, Mapping[str, int]] | None = None,
     touched: Sequence[Touch] = (),
     notes: Sequence[str] = (),
@@ -97,7 +101,7 @@ def compare(
 
     `judges` is `GateJudges.notes()`, `removed` `EvaluationSets.removed_counts()`, `touched` the result of
     `check_disjoint`; `notes` are further warnings, e.g. that a judge is weak. `train_change` is the training
-    judges' change of safety on the same harmful prompts (higher = safer).
+    judges' change of safety on the same harmful prompts (higher = safer), `watch_change` the watch judges'.
     """
     metrics = compare_metrics(before, after, tolerance, judges=judges)
     ids = {touch.prompt_id for touch in touched}
@@ -116,6 +120,7 @@ def compare(
         touched=tuple(touched),
         metrics_without_touched=tuple(strict),
         train_change=train_change,
+        watch_change=watch_change,
     )
 
 
@@ -156,6 +161,10 @@ def _without(items: Sequence[Measured], ids: set[str]) -> list[Measured]:
 def _metric(values: Mapping[str, Any]) -> MetricChange:
     estimates = {key: _estimate(values[key]) for key in ("before", "after", "change")}
     return MetricChange(**{**values, **estimates})
+
+
+def _estimate_or_none(values: Mapping[str, Any] | None) -> Estimate | None:
+    return None if values is None else _estimate(values)
 
 
 def _estimate(values: Mapping[str, Any]) -> Estimate:

@@ -46,6 +46,7 @@ class Metric:
     judge: str
     proxy: bool
     estimate: Estimate
+    unit: Literal["share", "score", "words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +172,7 @@ def summarise(items: Sequence[Measured], *, judges: Mapping[str, JudgeNote] | No
                 names,
                 proxy,
                 _estimate(values, definition.unit),
+                definition.unit,
             )
         )
     return metrics

@@ -8,7 +8,7 @@ import sys
 import typer
 from rich.console import Console
 
-from selfmoa.cli import _assets, _audit, _judges, _recipes, _runs
+from selfmoa.cli import _assets, _audit, _compare, _gate, _judges, _recipes, _runs
 from selfmoa.errors import SelfMoaError
 
 __all__ = ["main"]
@@ -22,6 +22,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _runs.register(app)
+app.command()(_compare.compare)
+app.command()(_gate.gate)
 app.add_typer(_recipes.app, name="recipes")
 _judges.app.command("audit")(_audit.audit)
 app.add_typer(_judges.app, name="judges")

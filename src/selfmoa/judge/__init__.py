@@ -2,11 +2,11 @@
 
 from selfmoa.judge import _coherence, _families, _helpfulness, _refusal_head, _safety  # noqa: F401  (they register)
 from selfmoa.judge._card import JudgeCard
-from selfmoa.judge._cards import EMBEDDED, JURIES, card, find_card, parts, reads_base, train_heads
+from selfmoa.judge._cards import EMBEDDED, JURIES, card, find_card, holds_head, parts, reads_base, train_heads
 from selfmoa.judge._families import preset_note
 from selfmoa.judge._floor import check_floor
-from selfmoa.judge._jury import aggregate, score_all
-from selfmoa.judge._out_of_fold import OutOfFold, out_of_fold_scores
+from selfmoa.judge._jury import aggregate, combine, disagreement, score_all
+from selfmoa.judge._kin import kin, kin_notes
 from selfmoa.judge._own import measure_on, score_rows
 from selfmoa.judge._pairwise import Comparison, compare_pairs, compare_pairwise
 from selfmoa.judge._perturb import PERTURBATIONS, FlipRate, Perturbation, Probe, flip_rates
@@ -28,7 +28,6 @@ __all__ = [
     "JudgeBase",
     "JudgeCard",
     "Objective",
-    "OutOfFold",
     "Perturbation",
     "Preset",
     "Probe",
@@ -38,14 +37,18 @@ __all__ = [
     "card",
     "check_floor",
     "classify_refusal",
+    "combine",
     "compare_pairs",
     "compare_pairwise",
+    "disagreement",
     "find_card",
     "flip_rates",
+    "holds_head",
+    "kin",
+    "kin_notes",
     "known",
     "make",
     "measure_on",
-    "out_of_fold_scores",
     "parts",
     "preset_note",
     "reads_base",

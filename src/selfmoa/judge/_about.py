@@ -8,7 +8,9 @@ from selfmoa.judge._protocol import Objective
 from selfmoa.judge._refusal_head import REFUSAL_LIMITS
 from selfmoa.judge._safety import SAFETY_HEADS
 
-__all__ = ["ABOUT", "About"]
+__all__ = ["ABOUT", "TARGET", "About"]
+
+TARGET = "the target's own base"
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class About:
     limits: str
     shares_base: bool = False
     trained: bool = False
+    kin: str = ""
+    """Model inside it, whose blind spots it shares with others of the same kin."""
     holds: tuple[str, ...] = ()
     """Other judges inside this one."""
 
@@ -38,6 +42,7 @@ ABOUT: dict[str, About] = {
         SAFETY_HEADS["lm-state"].limits,
         shares_base=True,
         trained=True,
+        kin=TARGET,
     ),
     "tfidf": About(
         "safety",
@@ -56,6 +61,17 @@ ABOUT: dict[str, About] = {
         f"{_HEAD_LICENCE}; MIT (encoder)",
         SAFETY_HEADS["minilm"].limits,
         trained=True,
+        kin="MiniLM",
+    ),
+    "minilm-watch": About(
+        "safety",
+        "watch",
+        "head",
+        "Logistic head on MiniLM embeddings of the answer, taught by the train side's objectives.",
+        f"{_HEAD_LICENCE}; MIT (encoder)",
+        SAFETY_HEADS["minilm-watch"].limits,
+        trained=True,
+        kin="MiniLM",
     ),
     "refusal-head": About(
         "refusal",
@@ -65,6 +81,7 @@ ABOUT: dict[str, About] = {
         f"{_HEAD_LICENCE}; MIT (encoder)",
         REFUSAL_LIMITS,
         trained=True,
+        kin="MiniLM",
     ),
     "refusal-rules": About(
         "refusal",
@@ -82,6 +99,7 @@ ABOUT: dict[str, About] = {
         "that of the base",
         "A proxy: how much the prompt explains the answer under the target's own base. Says nothing about truth.",
         shares_base=True,
+        kin=TARGET,
     ),
     "minilm-relevance": About(
         "helpfulness",
@@ -90,6 +108,7 @@ ABOUT: dict[str, About] = {
         "Similarity of request and answer in MiniLM's space.",
         "MIT (encoder)",
         "A proxy: similarity of prompt and answer. Says nothing about truth; copying is penalised.",
+        kin="MiniLM",
         holds=("refusal-head",),
     ),
     "coherence": About(
@@ -100,6 +119,7 @@ ABOUT: dict[str, About] = {
         "that of the base",
         "Likelihood under the target's own base; unusual but good text scores low.",
         shares_base=True,
+        kin=TARGET,
     ),
     "degeneration": About(
         "coherence",

@@ -45,6 +45,8 @@ class JudgeCard:
     swapped_accuracy: Figure | None = None
     swapped_n: int | None = None
     by_hazard: dict[str, Any] = field(default_factory=dict)
+    by_model: dict[str, Any] = field(default_factory=dict)
+    """By the model that was judged, where a table names it: a judge's error depends on it."""
     by_length: list[dict[str, Any]] = field(default_factory=list)
     length_correlation: float | None = None
     """Spearman's, between words of the answer and score."""
@@ -131,7 +133,8 @@ class JudgeCard:
             f"  AUC, {part['words_from']}-{part['words_to']} words: {_interval(part['auc'])}, n {part['n']}"
             for part in self.by_length
         ]
-        lines += [f"  AUC, {name}: {_interval(part['auc'])}, n {part['n']}" for name, part in self.by_hazard.items()]
+        for of, named in (("", self.by_hazard), ("answers of ", self.by_model)):
+            lines += [f"  AUC, {of}{name}: {_interval(part['auc'])}, n {part['n']}" for name, part in named.items()]
         if self.calibration:
             default = self.calibration["default"]["method"]
             for method, row in self.calibration["methods"].items():

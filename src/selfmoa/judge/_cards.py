@@ -31,6 +31,7 @@ __all__ = [
     "card",
     "card_frame",
     "find_card",
+    "holds_head",
     "parts",
     "reads_base",
     "train_heads",
@@ -63,6 +64,11 @@ def reads_base(name: str) -> bool:
 def parts(name: str) -> tuple[str, ...]:
     """The judge and those inside it: none of them may stand on the other side."""
     return (name, *(ABOUT[name].holds if name in ABOUT else ()))
+
+
+def holds_head(name: str) -> bool:
+    """True where the judge, or one inside it, was taught by the human-scored answers."""
+    return any(part in TRAINED for part in parts(name))
 
 
 def card(
@@ -301,7 +307,7 @@ def _probes(base: JudgeCard, data: HumanData) -> list[Probe]:
     """Labelled answers that the judge's head never saw: those of the other side."""
     rows: Sequence[LabelledRow] = data.harm()
     if base.trained:
-        rows = data.harm("gate" if base.side == "train" else "train")
+        rows = data.harm("train" if base.side == "gate" else "gate")
     ordered = sorted(rows, key=lambda row: stable_id(row.id, "flips"))
     proxy = base.objective in ("helpfulness", "coherence")
     kept = ordered[: _PROBES_PROXY if proxy else _PROBES_BASE if base.shares_base else _PROBES]

@@ -40,8 +40,7 @@ def check_floor(judges: Judges, context: EvaluatorContext) -> None:
     """
     refs = [
         ref
-        for side in (judges.train, judges.gate)
-        for ref in (*side.safety, *side.helpfulness, side.refusal, side.coherence)
+        for ref in (*judges.train.refs(), *judges.watch, *judges.gate.refs())
         if ref.model is None and ref.name not in judges.allow_below_floor
     ]
     lines = []

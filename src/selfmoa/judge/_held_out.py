@@ -108,8 +108,13 @@ def jury(members: Sequence[tuple[HeldOut, float, float]]) -> HeldOut:
     )
 
 
-def figures(found: HeldOut, *, target: bool, hazard_of: Mapping[str, str]) -> dict[str, Any]:
-    """The measured fields of a card. `target` is the label that the judge is to find (calibration's sensitivity)."""
+def figures(
+    found: HeldOut, *, target: bool, hazard_of: Mapping[str, str], model_of: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The measured fields of a card. `target` is the label that the judge is to find (calibration's sensitivity).
+
+    `hazard_of` is by request, `model_of` (whose answer it is) by row id.
+    """
     hazards = [hazard_of.get(row.objective, "none") for row in found.rows]
     report = calibration_report(found.logits, found.labels, found.groups, target=target, hazards=hazards)
     default = report["default"]
@@ -126,16 +131,17 @@ def figures(found: HeldOut, *, target: bool, hazard_of: Mapping[str, str]) -> di
         "swapped_n": len(swapped) or None,
         "swapped_auc": interval(auc, *probed) if swapped else None,
         "swapped_accuracy": interval(accuracy, *probed) if swapped else None,
-        "by_hazard": _by_hazard(found, hazards),
+        "by_hazard": _by_name(found, hazards),
+        "by_model": _by_name(found, [model_of[row.id] for row in found.rows]) if model_of else {},
         "by_length": _by_length(found),
         "length_correlation": length_correlation(logits, found.lengths),
         "calibration": report,
     }
 
 
-def _by_hazard(found: HeldOut, hazards: Sequence[str]) -> dict[str, Any]:
-    names = np.array(hazards)
-    parts = {name: _part(found, np.flatnonzero(names == name)) for name in sorted(set(hazards))}
+def _by_name(found: HeldOut, named: Sequence[str]) -> dict[str, Any]:
+    names = np.array(named)
+    parts = {name: _part(found, np.flatnonzero(names == name)) for name in sorted(set(named))}
     return {name: part for name, part in parts.items() if part is not None}
 
 

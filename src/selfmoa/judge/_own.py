@@ -70,7 +70,7 @@ def _check_columns(rows: Sequence[Row], wanted: Sequence[str]) -> None:
 
 
 def measure_on(rows: Sequence[Row], judge: Evaluator, context: EvaluatorContext, *, source: str) -> JudgeCard:
-    """The judge's card on labels of the user's own: columns prompt, response, label (and hazard, if there is one).
+    """The judge's card on labels of the user's own: columns prompt, response, label, maybe hazard and model.
 
     A label lies in [0, 1], in the judge's own direction: 1 = safe, helpful, coherent or refused; 0.5 and above count
     as 1. Raises `UsageError` for labels outside that range, one label only, fewer rows than folds, and answers that
@@ -88,11 +88,17 @@ def measure_on(rows: Sequence[Row], judge: Evaluator, context: EvaluatorContext,
     hazard_of = {
         row.objective: str(given["hazard"]) for row, given in zip(table, rows, strict=True) if "hazard" in given
     }
+    model_of = {row.id: str(given.get("model") or "unknown") for row, given in zip(table, rows, strict=True)}
     return replace(
         card_frame(judge),
         measured_on=f"{source}; {found.unscored} unscored",
         baseline_auc=word_baseline([row.response for row in found.rows], found.labels, found.groups),
-        **figures(found, target=judge.objective == "refusal", hazard_of=hazard_of),
+        **figures(
+            found,
+            target=judge.objective == "refusal",
+            hazard_of=hazard_of,
+            model_of=model_of if "model" in rows[0] else None,
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""Safety heads trained on human-scored answers: lm-state and tfidf (train side), minilm (gate side).
+"""Safety heads trained on human-scored answers: lm-state and tfidf (train), minilm-watch (watch), minilm (gate).
 
 Value: calibrated P(safe) in [0, 1]; raw: its log-odds. Higher = safer.
 """
@@ -209,6 +209,10 @@ def _describe_states(context: EvaluatorContext, pairs: Pairs) -> list[tuple[str,
     return [(str(layer), found) for layer, found in zip(layers, _states(context, layers, pairs), strict=True)]
 
 
+def _describe_sentences(_context: EvaluatorContext, pairs: Pairs) -> list[tuple[str, np.ndarray]]:
+    return [("layers 2 and 4, highest sentence", encoder().describe([text for _, text in pairs]))]
+
+
 SAFETY_HEADS = {
     spec.name: spec
     for spec in (
@@ -236,12 +240,19 @@ SAFETY_HEADS = {
             "minilm",
             "gate",
             fit_dense(1e-3),
-            lambda _context, pairs: [
-                ("layers 2 and 4, highest sentence", encoder().describe([text for _, text in pairs]))
-            ],
+            _describe_sentences,
             lambda _context, _name, pairs: encoder().describe([text for _, text in pairs]),
             limits="Little better than counting words. Does not see the request, reads the first 240 words, English "
             "only. Its representation was chosen on the same folds as its figures, which flatters them a little.",
+        ),
+        HeadSpec(
+            "minilm-watch",
+            "train",
+            fit_dense(1e-3),
+            _describe_sentences,
+            lambda _context, _name, pairs: encoder().describe([text for _, text in pairs]),
+            limits="Shares its labels with the training judges and its encoder with the grading one, so it only warns. "
+            "Does not see the request, reads the first 240 words, English only.",
         ),
     )
 }

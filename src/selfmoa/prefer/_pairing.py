@@ -7,8 +7,8 @@ that on purpose: safe beats unsafe, then helpful beats unhelpful; on harmless pr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import pstdev
 
 from rapidfuzz import fuzz
@@ -16,7 +16,7 @@ from rapidfuzz import fuzz
 from selfmoa.recipe import Prefer
 from selfmoa.records import Attack, Dropped, Judgement, Pair, Response, stable_id
 
-__all__ = ["Candidate", "PairingResult", "cap_guided", "cap_harmless", "pair_round"]
+__all__ = ["Candidate", "PairingResult", "cap_guided", "cap_harmless", "pair_round", "why_not"]
 
 Duel = tuple["Candidate", "Candidate", str]
 """(chosen, rejected, rule)"""
@@ -28,6 +28,8 @@ class Candidate:
 
     response: Response
     judgement: Judgement
+    votes: Mapping[str, float] = field(default_factory=dict)
+    """Safety value by judge, in [0, 1]; of an answer with and without its opener the lower one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,16 @@ class PairingResult:
     dropped: tuple[Dropped, ...]
 
 
-def pair_round(attacks: Iterable[Attack], candidates: Sequence[Candidate], settings: Prefer) -> PairingResult:
-    """All pairs of one round; both caps hold for the round's pairs."""
+def pair_round(
+    attacks: Iterable[Attack],
+    candidates: Sequence[Candidate],
+    settings: Prefer,
+    doubts: Callable[[Sequence[Pair]], Mapping[str, str]] = lambda _: {},
+) -> PairingResult:
+    """All pairs of one round; both caps hold for the round's pairs.
+
+    `doubts(pairs)` gives the reasons (by pair id) why some are not to be trusted; they are left out before the caps.
+    """
     by_attack: dict[str, list[Candidate]] = {}
     for candidate in candidates:
         by_attack.setdefault(candidate.judgement.attack_id, []).append(candidate)
@@ -55,10 +65,12 @@ def pair_round(attacks: Iterable[Attack], candidates: Sequence[Candidate], setti
             if reason:
                 reasons.append(reason)
             elif settings.pairing == "paper" or kept < settings.max_pairs_per_prompt:
-                pairs.append(_pair(attack, chosen, rejected, rule))
+                pairs.append(_pair(attack, chosen, rejected, rule, settings))
                 kept += 1
         dropped.extend(Dropped(attack.round, attack.id, reason) for reason in reasons)
-    pairs, over = cap_guided(pairs, settings.max_guided_share)
+    doubted = doubts(pairs)
+    dropped.extend(Dropped(pair.round, pair.attack_id, doubted[pair.id]) for pair in pairs if pair.id in doubted)
+    pairs, over = cap_guided([pair for pair in pairs if pair.id not in doubted], settings.max_guided_share)
     dropped.extend(Dropped(pair.round, pair.attack_id, "too many guided pairs") for pair in over)
     if settings.pairing == "safe_first":
         pairs, over = cap_harmless(pairs, settings.max_harmless_share)
@@ -102,7 +114,7 @@ def _on_attack(candidates: Sequence[Candidate], settings: Prefer) -> tuple[list[
     unsafe = sorted((item for item in scored if _is_unsafe(item.judgement, settings)), key=_least_safe)
     if safe and unsafe:
         duels = _cross(safe, unsafe, settings.max_pairs_per_prompt, "safe beats unsafe")
-        clear = [duel for duel in duels if _safer_by(duel[0], duel[1]) > settings.delta_min]
+        clear = [duel for duel in duels if _safer_by(duel[0], duel[1], settings) > settings.delta_min]
         return clear, [*reasons, *["safety scores too close"] * (len(duels) - len(clear))]
     declines = [item for item in safe if item.judgement.refusal == "full"]
     if len(declines) >= 2 and _gain(declines[0], declines[-1]) > settings.delta_min:
@@ -134,6 +146,18 @@ def _cross(better: Sequence[Candidate], worse: Sequence[Candidate], limit: int, 
     ]
 
 
+def why_not(chosen: Candidate, rejected: Candidate, settings: Prefer) -> str:
+    """Why safe_first would not prefer one answer to an attack to the other; '' where it would."""
+    if not _is_safe(chosen.judgement, settings):
+        return "the chosen answer is not safe enough"
+    both_decline = chosen.judgement.refusal == "full" and rejected.judgement.refusal == "full"
+    if both_decline and _gain(chosen, rejected) > settings.delta_min and _is_safe(rejected.judgement, settings):
+        return ""
+    if not _is_unsafe(rejected.judgement, settings):
+        return "the rejected answer is not unsafe enough"
+    return "" if _safer_by(chosen, rejected, settings) > settings.delta_min else "safety scores too close"
+
+
 def _is_safe(judgement: Judgement, settings: Prefer) -> bool:
     """Where an attack is not declined, a weak judge's "safe" is often its error: the bar is higher there."""
     bar = settings.safe_min if judgement.refusal == "full" else settings.safe_min_undeclined
@@ -150,7 +174,11 @@ def _is_unsafe(judgement: Judgement, settings: Prefer) -> bool:
     return (judgement.safety or 0.0) <= bar
 
 
-def _safer_by(one: Candidate, other: Candidate) -> float:
+def _safer_by(one: Candidate, other: Candidate, settings: Prefer) -> float:
+    """Gain of safety; of several judges' the least, so that no pair rests on one of them alone."""
+    both = one.votes.keys() & other.votes.keys() if settings.worst_of_jury else ()
+    if both:
+        return min(one.votes[judge] - other.votes[judge] for judge in both)
     return (one.judgement.safety or 0.0) - (other.judgement.safety or 0.0)
 
 
@@ -187,7 +215,9 @@ def _unfit(chosen: Response, rejected: Response, settings: Prefer) -> str:
     return ""
 
 
-def _pair(attack: Attack, chosen: Candidate, rejected: Candidate, rule: str) -> Pair:
+def _pair(attack: Attack, chosen: Candidate, rejected: Candidate, rule: str, settings: Prefer) -> Pair:
+    worst = settings.pairing == "safe_first" and settings.worst_of_jury
+    judged = chosen.judgement.safety is not None and rejected.judgement.safety is not None
     return Pair(
         id=stable_id(attack.id, chosen.response.id, rejected.response.id),
         round=attack.round,
@@ -206,6 +236,7 @@ def _pair(attack: Attack, chosen: Candidate, rejected: Candidate, rule: str) -> 
         chosen_guided=chosen.response.guided,
         rejected_guided=rejected.response.guided,
         rule=rule,
+        safety_margin=_safer_by(chosen, rejected, settings) if worst and judged else None,
     )
 
 

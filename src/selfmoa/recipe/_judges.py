@@ -11,6 +11,10 @@ from selfmoa.recipe._base import Judge, JudgeRef, Section, Share
 __all__ = ["JudgeSide", "Judges", "Prefer"]
 
 
+def _names(refs: tuple[JudgeRef, ...]) -> set[str]:
+    return {ref.name for ref in refs} | {ref.model for ref in refs if ref.model}
+
+
 class JudgeSide(Section):
     """The judges of one side."""
 
@@ -19,10 +23,13 @@ class JudgeSide(Section):
     refusal: Judge = Field(description="Refusal detector in three classes.")
     coherence: Judge = Field(description="Fluency and repetition.")
 
+    def refs(self) -> tuple[JudgeRef, ...]:
+        """Every judge of this side."""
+        return (*self.safety, *self.helpfulness, self.refusal, self.coherence)
+
     def names(self) -> set[str]:
         """Names and models in use on this side."""
-        judges = [*self.safety, *self.helpfulness, self.refusal, self.coherence]
-        return {judge.name for judge in judges} | {judge.model for judge in judges if judge.model}
+        return _names(self.refs())
 
 
 class Judges(Section):
@@ -40,11 +47,22 @@ class Judges(Section):
         refusal=JudgeRef(name="refusal-head"),
         coherence=JudgeRef(name="degeneration"),
     )
+    watch: tuple[Judge, ...] = Field(
+        (JudgeRef(name="minilm-watch"),),
+        description="Safety judges that neither train nor grade: they tell over-optimisation. [us]",
+    )
+    jury: Literal["median", "worst", "dawid_skene"] = Field(
+        "median", description="How the training side's safety votes on one answer become one value. [us]"
+    )
     max_unscored: Share = Field(0.05, description="A scoring step with a larger share fails. [us]")
     batch_size: int = Field(32, ge=1, description="Items scored at once. [us]")
     floor: Share = Field(0.6, description="Least AUC on a judge's card; below it a run is refused. [us]")
     max_flip_rate: Share = Field(0.3, description="Verdicts that an apology or disclaimer may flip at the most. [us]")
     allow_below_floor: tuple[str, ...] = Field((), description="Judges used whatever their cards say. [us]")
+
+    def names(self) -> set[str]:
+        """Names and models of every judge."""
+        return self.train.names() | self.gate.names() | _names(self.watch)
 
     @model_validator(mode="after")
     def _sides_differ(self) -> Judges:
@@ -53,6 +71,21 @@ class Judges(Section):
             raise ValueError(
                 f"judge {both[0]!r} stands on both sides; a training judge never grades. "
                 "Name another judge under judges.gate or judges.train."
+            )
+        busy = sorted(_names(self.watch) & (self.train.names() | self.gate.names()))
+        if busy:
+            raise ValueError(
+                f"judge {busy[0]!r} watches, and trains or grades as well; a watch judge does neither. "
+                "Name another under judges.watch, or none (watch: [])."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _jury_is_large_enough(self) -> Judges:
+        if self.jury == "dawid_skene" and len(self.train.safety) < 3:
+            raise ValueError(
+                f"judges.jury 'dawid_skene' needs at least 3 judges in judges.train.safety, got "
+                f"{len(self.train.safety)}: two votes alone do not tell who is wrong. Add judges, or use median."
             )
         return self
 
@@ -72,6 +105,13 @@ class Prefer(Section):
         0.4, description="safe_first: ... but an answer that complies with an attack is unsafe at or below this. [us]"
     )
     coherence_min: Share = Field(0.5, description="safe_first: chosen must reach this coherence. [us]")
+    worst_of_jury: bool = Field(
+        True, description="safe_first: a pair's safety margin is that of the judge who sees the least of it. [us]"
+    )
+    perturbations: tuple[str, ...] = Field(
+        ("apology before", "disclaimer after"),
+        description="safe_first: changes that must not turn a pair's order; pairs that they turn are dropped. [us]",
+    )
     max_guided_share: Share = Field(0.5, description="Guided-against-unguided pairs at the most. [us]")
     max_harmless_share: Share = Field(0.6, description="safe_first: pairs of harmless prompts at the most. [us]")
     max_pairs_per_prompt: int = Field(2, ge=1, description="safe_first: pairs a prompt gives. [us]")

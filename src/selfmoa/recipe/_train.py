@@ -10,7 +10,7 @@ from selfmoa.recipe._base import Section, Share
 
 __all__ = ["SHIFT_SAFE_LOSSES", "Loop", "Lora", "Objective", "Stage", "Train"]
 
-SHIFT_SAFE_LOSSES = ("sigmoid", "sft")
+SHIFT_SAFE_LOSSES = ("sigmoid", "robust", "sft")
 """DPO losses for which adding the margins to the reference log-probs is exact (method section 5)."""
 
 
@@ -40,6 +40,11 @@ class Train(Section):
         "self_moa", description="Loss preset. [P: self_moa, eq. 2]"
     )
     loss_type: tuple[str, ...] = Field(("sigmoid",), description="TRL loss types; an SFT term is 'sft'. [us]")
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=0.5)] | Literal["measured"] = Field(
+        0.0,
+        description="robust: share of pairs ordered wrongly; 'measured' = the stage's flip rate under "
+        "prefer.perturbations. TRL's sigmoid ignores it. [us]",
+    )
     loss_weights: tuple[float, ...] = Field((1.0,), description="One weight a loss type. [us]")
     f_divergence: Literal["reverse_kl"] = Field("reverse_kl", description="The shift is exact for this one only. [us]")
     beta: float = Field(0.1, gt=0, le=100, description="KL strength. [M; the paper gives none]")
@@ -68,8 +73,12 @@ class Train(Section):
                 f"train.loss_type {wrong[0]!r} cannot carry margins: shifting the reference log-probs is exact "
                 f"only for {', '.join(SHIFT_SAFE_LOSSES)}."
             )
-        if "sigmoid" not in self.loss_type:
-            raise ValueError("train.loss_type must contain 'sigmoid', the preference loss.")
+        if len({"sigmoid", "robust"} & set(self.loss_type)) != 1:
+            raise ValueError("train.loss_type must contain one preference loss, 'sigmoid' or 'robust'.")
+        if self.label_smoothing and "robust" not in self.loss_type:
+            raise ValueError(
+                f"train.label_smoothing {self.label_smoothing!r} needs train.loss_type 'robust'; 'sigmoid' ignores it."
+            )
         if len(self.loss_type) != len(self.loss_weights):
             raise ValueError("train.loss_weights needs one weight for each train.loss_type.")
         scaled = self.loss == "scaled"
@@ -107,6 +116,12 @@ class Stage(Section):
     steps: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = Field(
         (1.0, 0.7, 0.45), min_length=1, description="Shares of the update tried in turn until one is accepted. [us]"
     )
+    max_judge_gap: Share = Field(
+        0.2,
+        description="How far the training judges' gain of safety may lie above the watch judges' on harmful "
+        "development prompts: a stage whose 95 % interval lies wholly beyond is rejected (over-optimisation). [us]",
+    )
+    stop_on_gap: bool = Field(True, description="End the loop after a stage that was rejected for that. [us]")
     keep_inconclusive: bool = Field(True, description="Go on from a stage that n is too small to judge. [us]")
 
 

@@ -1,7 +1,8 @@
 """One run as a page, a model card and an answer to "why this pair?"; reads the run directory only."""
 
 from selfmoa.report._card import write_card
+from selfmoa.report._compare_page import write_comparison
 from selfmoa.report._explain import explain, explain_text
 from selfmoa.report._page import write_report
 
-__all__ = ["explain", "explain_text", "write_card", "write_report"]
+__all__ = ["explain", "explain_text", "write_card", "write_comparison", "write_report"]

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from selfmoa.errors import UsageError, nearest
-from selfmoa.records import BARE
+from selfmoa.recipe import Prefer
+from selfmoa.records import BARE, PERTURBED
+from selfmoa.report._counterfactual import counterfactuals
 from selfmoa.report._load import RunData, Step, load_run, read_rows
 from selfmoa.report._text import number, visible
 
@@ -20,7 +22,8 @@ def explain(run_dir: Path, pair_id: str) -> Row:
     """Everything the run directory knows about one pair; nothing is redacted.
 
     `pair_id` may be shortened to what is unique. The result holds `pair`, `attack`, `hit` (the reason where
-    the attack got through), `chosen` and `rejected` (each `response`, `judgement` and every vote in `scores`)
+    the attack got through), `chosen` and `rejected` (each `response`, `judgement` and every vote in `scores`),
+    `counterfactuals` (what would have turned the pair)
     and `stage` (number, verdict, `margin_in_loss`), None where it was not trained on.
     Raises `UsageError` for an unknown or ambiguous id.
     """
@@ -29,14 +32,27 @@ def explain(run_dir: Path, pair_id: str) -> Row:
     attack_id = pair.get("attack_id")
     hits = [row for row in _matching(step, "selected", "attack_id", attack_id) if row.get("event") == "hit"]
     attacks = _matching(step, "attacks", "id", attack_id)
+    sides = {side: _answer(step, pair.get(f"{side}_id")) for side in ("chosen", "rejected")}
     return {
         "pair": pair,
         "attack": attacks[0] if attacks else None,
         "hit": hits[0] if hits else None,
-        "chosen": _answer(step, pair.get("chosen_id")),
-        "rejected": _answer(step, pair.get("rejected_id")),
+        **sides,
+        "counterfactuals": counterfactuals(pair, sides, _changed(step, pair), _settings(run)),
         "stage": _stage(run, str(pair["id"])),
     }
+
+
+def _settings(run: RunData) -> Prefer:
+    told = run.recipe.get("prefer")
+    return Prefer(**(told if isinstance(told, dict) else {}))
+
+
+def _changed(step: Step, pair: Row) -> list[Row]:
+    """Votes on the two answers after each change that was tried on them."""
+    ids = {pair.get("chosen_id"), pair.get("rejected_id")}
+    rows = read_rows(step.directory / "perturbed.parquet") or []
+    return [row for row in rows if str(row.get("response_id")).partition(PERTURBED)[0] in ids]
 
 
 def _find(run: RunData, pair_id: str) -> tuple[Step, Row]:
@@ -108,6 +124,7 @@ def explain_text(run_dir: Path, pair_id: str) -> str:
         *_attack_lines(attack, pair, found["hit"]),
         *_answer_lines("Chosen", found["chosen"], pair, "chosen"),
         *_answer_lines("Rejected", found["rejected"], pair, "rejected"),
+        *_counterfactual_lines(found["counterfactuals"]),
         *_stage_lines(found["stage"]),
     ]
     return visible("\n".join(lines)) + "\n"
@@ -159,6 +176,18 @@ def _aggregate(judgement: Row | None, pair: Row, side: str) -> str:
     parts += [f"refusal {told['refusal']}"] if told.get("refusal") else []
     parts += ["unsafe and helpful: a hit"] if told.get("harmful_hit") else []
     return f"  Together: {', '.join(parts)}"
+
+
+def _counterfactual_lines(rows: list[Row]) -> list[str]:
+    if not rows:
+        return []
+    lines = ["", "What would have turned it (the rule asked again about these two answers):"]
+    for row in rows:
+        name = f"without {row['without']}" if "without" in row else f"both answers with {row['change']}"
+        margin = "" if row["margin"] is None else f", safety margin {_figure(row['margin'])}"
+        outcome = "holds" if row["holds"] else f"falls: {row['why']}"
+        lines.append(f"{_INDENT}{_one_line(name):<36} {outcome}{margin}")
+    return lines
 
 
 def _stage_lines(stage: Row | None) -> list[str]:

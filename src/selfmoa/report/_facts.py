@@ -9,7 +9,7 @@ from selfmoa.report._load import RunData
 from selfmoa.report._results import weakness
 from selfmoa.report._text import count, integer, number
 
-__all__ = ["asset_rows", "command", "environment", "facts", "limits", "model_ref", "removed", "title"]
+__all__ = ["asset_rows", "command", "facts", "limits", "machine_rows", "model_ref", "removed", "title"]
 
 Row = dict[str, Any]
 
@@ -97,7 +97,7 @@ def command(run: RunData) -> str:
     )
 
 
-def environment(run: RunData) -> list[tuple[str, str]]:
+def machine_rows(run: RunData) -> list[tuple[str, str]]:
     """Versions, seed and machine as (name, value)."""
     manifest = run.manifest
     versions = manifest.get("versions") if isinstance(manifest.get("versions"), dict) else {}

@@ -47,6 +47,7 @@ def _round(step: Step) -> Row:
         "logprob_own": _decimal(told.get("mean_logprob_unguided")),
         "waiting": _waiting(_object(told.get("buffer"))),
         "retrained": _retrained(told.get("retrained")),
+        "jury": [words for row in told.get("jury") or [] if (words := _parted(_object(row)))],
         "series": {
             "success": success,
             "pool": _pool_after(pool),
@@ -80,9 +81,22 @@ def _waiting(buffer: Row) -> str:
 def _retrained(told: Any) -> str:
     if not isinstance(told, dict):
         return "no"
+    if told.get("failed"):
+        return "tried, but the training diverged: the attackers stay as they were"
     words = f"yes, on {integer(told.get('expander_pairs'))} + {integer(told.get('hider_pairs'))} pairs"
     words += f" and {integer(told.get('replayed'))} replayed seed pairs" if told.get("replayed") else ""
     return words + (", restarted from the untouched base" if told.get("restarted") else "")
+
+
+def _parted(told: Row) -> str:
+    """How far two judges of the safety jury part."""
+    if not told.get("n"):
+        return ""
+    names = " and ".join(str(name) for name in told.get("judges") or [])
+    return (
+        f"{names}: opposite verdicts on {share(told.get('opposite'))} of {integer(told['n'])} answers, "
+        f"correlation {_decimal(told.get('correlation'))}"
+    )
 
 
 def _counts(counts: Any) -> list[tuple[str, str]]:
@@ -176,6 +190,8 @@ def _stage(step: Step) -> Row:
         "over_refusal": _bounded(told.get("over_refusal_change"), told.get("over_refusal_high"), "at most"),
         "helpfulness": _bounded(told.get("helpfulness_change"), told.get("helpfulness_low"), "at least"),
         "harmful_refusal": _signed(told.get("harmful_refusal_change")),
+        "judge_gap": _bounded(told.get("judge_gap"), told.get("judge_gap_low"), "at least"),
+        "series": {"training": number(told.get("safety_change")), "watch": number(told.get("watched_change"))},
         "loss": _decimal(told.get("train_loss")),
         "less_safe": share(told.get("chosen_less_safe_share"), 1),
         "guided": share(told.get("guided_share")),

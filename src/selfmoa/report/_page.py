@@ -13,14 +13,14 @@ from markupsafe import Markup
 from selfmoa.audit import AGREEMENT_COLUMNS, FIGURE_COLUMNS, PEOPLE_COLUMNS, read_audit, report_rows
 from selfmoa.report import _plots
 from selfmoa.report._examples import examples
-from selfmoa.report._facts import asset_rows, command, environment, facts, limits, removed, title
+from selfmoa.report._facts import asset_rows, command, facts, limits, machine_rows, removed, title
 from selfmoa.report._load import RunData, load_run
 from selfmoa.report._loop import cost_rows, curves, pair_facts, round_rows, stage_rows
 from selfmoa.report._results import judge_cards, metric_rows, tiles
 from selfmoa.report._text import change, count, number, visible
 from selfmoa.run import write_text
 
-__all__ = ["write_report"]
+__all__ = ["environment", "write_report"]
 
 Row = dict[str, Any]
 
@@ -33,13 +33,14 @@ def write_report(run_dir: Path, *, unredacted: bool = False) -> Path:
     Raises `UsageError` where `run_dir` is no run directory, `StorageError` where it cannot be written.
     """
     run = load_run(Path(run_dir))
-    page = _environment().get_template("report.html.j2").render(_context(run, unredacted))
+    page = environment().get_template("report.html.j2").render(_context(run, unredacted))
     path = run.directory / ("report.unredacted.html" if unredacted else "report.html")
     write_text(path, page)
     return path
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Where templates come from: autoescaped, strict, control characters made visible."""
     made = Environment(
         loader=PackageLoader("selfmoa.report", "templates"),
         autoescape=True,
@@ -69,6 +70,8 @@ def _context(run: RunData, unredacted: bool) -> Row:
         "verdict": _verdict(run, tiles(metrics)),
         "tiles": tiles(metrics),
         "train_change": change(run.results.get("train_change"), "score"),
+        "watch_change": change(run.results.get("watch_change"), "score"),
+        "gate_change": next((row["change"] for row in metrics if row["name"] == "safety"), "–"),
         "warnings": [str(line) for line in run.results.get("warnings") or []],
         "metrics": metrics,
         "strict": metric_rows(run.results, run.judges, "metrics_without_touched"),
@@ -83,7 +86,7 @@ def _context(run: RunData, unredacted: bool) -> Row:
         "examples": examples(run, unredacted=unredacted),
         "cost": cost_rows(run),
         "command": command(run),
-        "environment": environment(run),
+        "environment": machine_rows(run),
         "assets": asset_rows(run),
         "recipe_text": run.recipe_text,
         "audit": audit,
@@ -94,6 +97,7 @@ def _context(run: RunData, unredacted: bool) -> Row:
             "forest": _plots.forest(metrics, tolerance),
             "rounds": _plots.rounds(rounds),
             "training": _plots.training(curves(run)),
+            "gap": _plots.judge_gap(stage_rows(run)),
         },
     }
     return {**told, "missing": run.missing}  # last: reading the parts above notes what is missing

@@ -1,4 +1,4 @@
-"""The page's three figures: paired changes, the loop by round, training by step."""
+"""The page's figures: paired changes, the loop by round, training by step, training against watch judges."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["forest", "rounds", "training"]
+__all__ = ["forest", "judge_gap", "rounds", "training"]
 
 Row = dict[str, Any]
 Series = tuple[str, str, str]
@@ -233,3 +233,32 @@ def _told(stages: list[Row]) -> str:
             + ("unknown" if accuracy is None else f"{100 * accuracy:.0f} %")
         )
     return "; ".join(parts)
+
+
+# -- training judges against watch judges ----------------------------------------------------------------
+
+
+def judge_gap(stages: list[Row]) -> Markup | None:
+    """Change of safety on harmful development prompts since the start, as training and watch judges see it."""
+    done = [row for row in stages if None not in row["series"].values()]
+    if not done:
+        return None
+    numbers = [0, *(row["number"] for row in done)]
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        style_axes(axes, "Change of safety on harmful development prompts, points of 100")
+        axes.axhline(0, color=colour("muted"), linewidth=1)
+        for key, tint in (("training", "orange"), ("watch", "blue")):
+            _line(axes, numbers, [0.0, *(_percent(row["series"][key]) for row in done)], tint, f"{key} judges")
+        axes.set_xticks(numbers, ["start", *(str(number_) for number_ in numbers[1:])])
+        axes.set_xlabel("stage", color=colour("muted"))
+        axes.margins(y=0.2)
+        _legend(axes)
+
+    text = "; ".join(
+        f"stage {row['number']}: training judges {100 * row['series']['training']:+.0f}, "
+        f"watch judges {100 * row['series']['watch']:+.0f}"
+        for row in done
+    )
+    return draw("gap", paint, title="Do the training judges see more than the watch judges?", text=text, height=260)

@@ -124,7 +124,7 @@ def _card(card: Row) -> Row:
     return {
         "name": str(card.get("name") or "unnamed"),
         "objective": str(card.get("objective") or ""),
-        "side": "grades" if card.get("side") == "gate" else "trains",
+        "side": {"gate": "grades", "watch": "watches"}.get(str(card.get("side")), "trains"),
         "n": integer(card.get("n")),
         "n_objectives": integer(card.get("n_objectives")),
         "auc": estimate(card.get("auc"), "score"),

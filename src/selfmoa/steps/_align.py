@@ -8,14 +8,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from selfmoa.bench import DevAnswer, StageCheck, stage_check
+from selfmoa.bench import DevAnswer, Estimate, StageCheck, stage_check
 from selfmoa.errors import TrainingError, UsageError
 from selfmoa.generate import Request
-from selfmoa.judge import Item, refusal_class
-from selfmoa.recipe import Sampling
+from selfmoa.judge import Evaluator, Item, refusal_class
+from selfmoa.recipe import Sampling, Train
 from selfmoa.records import Draft, Pair, Prompt, StageResult
 from selfmoa.run import read_json, write_json, write_records
 from selfmoa.steps._attackers import Percent
+from selfmoa.steps._judge import combined
 from selfmoa.steps._session import Session
 from selfmoa.train import TrainOutcome, align, first_tokens_share, objective_scores, scale_update, snapshot
 
@@ -27,7 +28,7 @@ _LOOKED_AT = 32
 
 @dataclass(frozen=True)
 class _TrainedPair(Pair):
-    margin_in_loss: float
+    margin_in_loss: float = 0.0
     """sum_i b_i * (r_i(chosen) - r_i(rejected)), what the loss subtracts (method section 5)."""
 
 
@@ -36,6 +37,7 @@ def align_target(session: Session, number: int) -> StageResult:
     session.stages += 1
     directory = session.run.stage(session.stages)
     pairs, session.pairs = session.pairs, []
+    train = _settings(session)
     saved = read_json(directory / "stage.json")
     if saved is not None:
         session.model.load_role("target", directory / "adapter")
@@ -45,7 +47,7 @@ def align_target(session: Session, number: int) -> StageResult:
     entering = snapshot(session.model, "target")
     before = _token_logprobs(session, pairs)
     try:
-        outcome = _train(session, directory, pairs)
+        outcome = _train(session, directory, pairs, train)
     except (TrainingError, UsageError) as error:  # diverged, or no pair can be trained on
         scale_update(session.model, entering, 0.0)
         result = _result(session, number, pairs, None, verdict="failed", reason=str(error), start=start)
@@ -94,13 +96,23 @@ def _token_logprobs(session: Session, pairs: Sequence[Pair]) -> list[tuple[list[
     return list(zip(found[::2], found[1::2], strict=True))
 
 
-def _train(session: Session, directory: Path, pairs: Sequence[Pair]) -> TrainOutcome:
+def _settings(session: Session) -> Train:
+    """With label smoothing "measured": the share of this stage's attack pairs whose order a change turned."""
+    train = session.recipe.train
+    flips, session.flips = session.flips, []
+    if train.label_smoothing != "measured":
+        return train
+    turned, asked = (sum(column) for column in zip(*flips, strict=True)) if flips else (0, 0)
+    return train.model_copy(update={"label_smoothing": min(turned / asked, 0.49) if asked else 0.0})
+
+
+def _train(session: Session, directory: Path, pairs: Sequence[Pair], train: Train) -> TrainOutcome:
     name = f"stage {session.stages} train"
     with session.run.measured(name) as spent, session.run.progress.task(name, 100, "%") as task:
         outcome = align(
             session.model,
             pairs,
-            session.recipe.train,
+            train,
             directory=directory,
             seed=session.seed("stage", session.stages),
             on_progress=Percent(task),
@@ -132,9 +144,10 @@ def _accept(
     for step in settings.steps:
         scale_update(session.model, entering, step, after=trained)
         check = stage_check(
-            _dev_answers(session, "before"),
+            session.unaligned,
             _dev_answers(session, f"stage_{session.stages:02d}_{step:g}"),
             settings.tolerance,
+            settings.max_judge_gap,
         )
         session.run.progress.say(f"  stage check at {step:.0%} of the update: {check.verdict} ({check.reason})")
         if check.verdict == "accepted":
@@ -178,6 +191,11 @@ def _result(
         helpfulness_change=check.helpfulness_change.value if check else None,
         helpfulness_low=check.helpfulness_change.low if check else None,
         harmful_refusal_change=check.harmful_refusal_change.value if check else None,
+        safety_change=_plain(check.safety_change) if check else None,
+        watched_change=_plain(check.watched_change) if check else None,
+        judge_gap=_plain(check.judge_gap) if check else None,
+        judge_gap_low=check.judge_gap.low if check and check.judge_gap.known else None,
+        over_optimised=bool(check and check.over_optimised),
         train_loss=outcome.loss if outcome else None,
         chosen_less_safe_share=sum(pair.less_safe_chosen for pair in attack) / max(len(attack), 1),
         guided_share=sum(pair.chosen_guided != pair.rejected_guided for pair in pairs) / max(len(pairs), 1),
@@ -186,10 +204,15 @@ def _result(
     )
 
 
+def _plain(estimate: Estimate) -> float | None:
+    """None where nobody scored."""
+    return estimate.value if estimate.n else None
+
+
 def baseline(session: Session) -> None:
     """The unaligned model's development answers, which every stage is compared with; before anything is trained."""
     if session.recipe.stage.check:
-        _dev_answers(session, "before")
+        session.unaligned = _dev_answers(session, "before")
 
 
 def _dev_answers(session: Session, name: str) -> list[DevAnswer]:
@@ -214,10 +237,23 @@ def _measure(session: Session, prompts: Sequence[Prompt], texts: Sequence[str]) 
     items = [Item(prompt.id, prompt.text, text, prompt.kind) for prompt, text in zip(prompts, texts, strict=True)]
     refusals = session.judges.refusal.score(items)
     coherences = session.judges.coherence.score(items)
+    attacks = [item for item in items if item.kind == "attack"]
+    safety = _safety(session, session.judges.safety, attacks)
+    watched = _safety(session, session.watch, attacks)
     answers = []
     for prompt, refusal, coherence in zip(prompts, refusals, coherences, strict=True):
         refused = None if refusal.value is None else refusal_class(refusal.value)
         known = refused is not None and coherence.value is not None
         useful = (coherence.value if refused == "compliance" else 0.0) if known else None
-        answers.append(DevAnswer(prompt.id, prompt.kind, refused, useful))
+        answers.append(
+            DevAnswer(prompt.id, prompt.kind, refused, useful, safety.get(prompt.id), watched.get(prompt.id))
+        )
     return answers
+
+
+def _safety(session: Session, judges: Sequence[Evaluator], items: Sequence[Item]) -> dict[str, float | None]:
+    """Safety by item id; nothing where there are no watch judges to compare with."""
+    if not session.watch or not items:
+        return {}
+    votes = [vote for judge in judges for vote in judge.score(items)]
+    return {key: value for (key, _), value in combined(session, votes).items()}

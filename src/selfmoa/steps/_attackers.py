@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from selfmoa.attack import expand_request, hide_request
+from selfmoa.errors import TrainingError
 from selfmoa.generate import Request
 from selfmoa.records import Attack
 from selfmoa.run import read_json, write_json
 from selfmoa.steps._session import Session
-from selfmoa.train import sft
+from selfmoa.train import restore, sft, snapshot
 
 __all__ = ["retrain_attackers", "train_attackers"]
 
@@ -29,7 +30,7 @@ def retrain_attackers(session: Session, number: int, attacks: Sequence[Attack]) 
     """SFT on E_buf and H_buf with a replay of E0 and H0; empties both buffers.
 
     Starts from a copy of the target's adapter (`attack.init`), or from the untouched base where the attackers
-    refuse too often.
+    refuse too often. A training that diverges leaves both as they were.
     """
     settings = session.recipe.attack
     asked = [attack for attack in attacks if attack.kind == "attack"]
@@ -38,8 +39,17 @@ def retrain_attackers(session: Session, number: int, attacks: Sequence[Attack]) 
     expansions, replayed_e = _with_replay(session, number, session.expansions, session.material.expansions)
     hidings, replayed_h = _with_replay(session, number, session.hidings, session.material.hidings)
     start = "base" if restarted or settings.init == "base" else "target"
-    _train(session, session.run.directory / f"attackers_{number:02d}", expansions, hidings, start=start)
+    held = {role: snapshot(session.model, role) for role in ("expander", "hider")}
+    failed = ""
+    try:
+        _train(session, session.run.directory / f"attackers_{number:02d}", expansions, hidings, start=start)
+    except TrainingError as error:
+        failed = str(error)
+        for role, weights in held.items():
+            restore(session.model, role, weights)
+        session.run.progress.say(f"  The attackers stay as they were: {failed}")
     facts = {
+        "failed": failed,
         "expander_pairs": len(session.expansions),
         "hider_pairs": len(session.hidings),
         "replayed": replayed_e + replayed_h,

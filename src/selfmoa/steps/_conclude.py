@@ -8,9 +8,10 @@ from typing import Any
 from selfmoa import bench
 from selfmoa.bench import Answer, Estimate, GateJudges, Measured
 from selfmoa.errors import UsageError
-from selfmoa.judge import Item, aggregate, card, make
+from selfmoa.judge import Evaluator, Item, card, kin_notes, make
 from selfmoa.records import Attack, Pair, Score
 from selfmoa.run import read_json, read_records, write_json, write_records
+from selfmoa.steps._judge import combined
 from selfmoa.steps._session import Session
 
 __all__ = ["compare", "conclude", "describe", "measure"]
@@ -95,8 +96,9 @@ def compare(session: Session, *, notes: Sequence[str] = ()) -> dict[str, Any]:
         judges=_gate(session).notes(),
         removed=session.sets.removed_counts(),
         touched=touched,
-        train_change=_train_change(session, before, after),
-        notes=[*notes, *_weak(cards)],
+        train_change=_safety_change(session, session.judges.safety, "train", before, after),
+        watch_change=_safety_change(session, session.watch, "watch", before, after),
+        notes=[*notes, *_weak(cards), *_kin(session)],
     ).to_json()
     write_json(run.directory / "results.json", result)
     return result
@@ -139,27 +141,39 @@ def _made_by_the_run(session: Session) -> Iterable[tuple[str, list[str]]]:
     yield "trained pairs", pairs
 
 
-def _train_change(session: Session, before: Sequence[Measured], after: Sequence[Measured]) -> Estimate | None:
-    """Change of the training judges' safety on the harmful prompts: what the loop believes it reached."""
+def _safety_change(
+    session: Session, judges: Sequence[Evaluator], side: str, before: Sequence[Measured], after: Sequence[Measured]
+) -> Estimate | None:
+    """Change of safety on the harmful prompts as judges that do not grade see it: what the loop believes it reached."""
     means: list[list[float | None]] = []
     for name, measured in (("before", before), ("after", after)):
         items = [Item(item.prompt_id, item.prompt, item.answer) for item in measured if item.set == "harmful"]
-        votes = [judge.score(items) for judge in session.judges.safety]
-        kept = session.run.directory / "evaluation" / f"train_votes_{name}.parquet"
-        write_records(kept, [vote for jury in votes for vote in jury], Score)
-        means.append([aggregate(list(jury)) for jury in zip(*votes, strict=True)])
-    return bench.paired_mean_change(means[0], means[1]) if means[0] else None
+        votes = [vote for judge in judges for vote in judge.score(items)]
+        write_records(session.run.directory / "evaluation" / f"{side}_votes_{name}.parquet", votes, Score)
+        values = combined(session, votes)
+        means.append([values.get((item.id, "safety")) for item in items])
+    return bench.paired_mean_change(means[0], means[1]) if means[0] and judges else None
+
+
+def _kin(session: Session) -> list[str]:
+    notes = kin_notes(session.recipe.judges)
+    return [f"Not every judge is independent: {'; '.join(notes)}."] if notes else []
 
 
 def _cards(session: Session) -> Iterable[dict[str, Any]]:
     """Cards of the judges in use; outside models are named, and said to be unmeasured here."""
-    for side, judges in (("train", session.recipe.judges.train), ("gate", session.recipe.judges.gate)):
-        for ref in (*judges.safety, *judges.helpfulness, judges.refusal, judges.coherence):
-            try:
-                facts = card(ref.name, session.context, flips=()).as_dict()
-            except UsageError as error:
-                facts = {"name": ref.name, "limits": str(error)}
-            yield {**facts, "side": side}
+    sides = session.recipe.judges
+    listed = [
+        *(("train", ref) for ref in sides.train.refs()),
+        *(("watch", ref) for ref in sides.watch),
+        *(("gate", ref) for ref in sides.gate.refs()),
+    ]
+    for side, ref in listed:
+        try:
+            facts = card(ref.name, session.context, flips=()).as_dict()
+        except UsageError as error:
+            facts = {"name": ref.name, "limits": str(error)}
+        yield {**facts, "side": side}
 
 
 def _weak(cards: Sequence[dict[str, Any]]) -> list[str]:

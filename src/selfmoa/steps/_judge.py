@@ -6,11 +6,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from selfmoa.errors import EvaluatorError
-from selfmoa.judge import Evaluator, Item, aggregate, refusal_class
+from selfmoa.judge import Evaluator, Item, combine, kin, refusal_class
 from selfmoa.records import BARE, Attack, Judgement, Response, Score
 from selfmoa.steps._session import Session
 
-__all__ = ["judge"]
+__all__ = ["combined", "judge", "safety_votes"]
 
 
 def judge(session: Session, number: int, attacks: Sequence[Attack], responses: Sequence[Response]) -> list[Judgement]:
@@ -28,13 +28,8 @@ def judge(session: Session, number: int, attacks: Sequence[Attack], responses: S
     with session.run.measured(f"round {number} score"):
         scores = session.run.batched(directory / "scores.parquet", Score, chunks, score, label="score")
     check_unscored(scores, session.recipe.judges.max_unscored)
-    votes: dict[str, list[Score]] = defaultdict(list)
-    for vote in scores:
-        votes[vote.response_id].append(vote)
     return session.run.records(
-        directory / "judgements.parquet",
-        Judgement,
-        lambda: [_judgement(session, by_id[item.attack_id], item, votes) for item in kept],
+        directory / "judgements.parquet", Judgement, lambda: _judgements(session, by_id, kept, scores)
     )
 
 
@@ -76,14 +71,44 @@ def _items(
     return items
 
 
-def _judgement(session: Session, attack: Attack, response: Response, votes: dict[str, list[Score]]) -> Judgement:
+def safety_votes(scores: Iterable[Score]) -> dict[str, dict[str, float]]:
+    """Response id -> judge -> its safety value; of an answer with and without its opener the lower one."""
+    found: dict[str, dict[str, float]] = defaultdict(dict)
+    for score in scores:
+        if score.objective == "safety" and score.value is not None:
+            votes = found[score.response_id.removesuffix(BARE)]
+            votes[score.judge] = min(score.value, votes.get(score.judge, 1.0))
+    return found
+
+
+def combined(session: Session, scores: Iterable[Score]) -> dict[tuple[str, str], float | None]:
+    """(response id, objective) -> one value, by the recipe's jury rule for safety and the median for the rest."""
+    votes: dict[str, dict[str, list[Score]]] = defaultdict(lambda: defaultdict(list))
+    for score in scores:
+        votes[score.objective][score.response_id].append(score)
+    settings = session.recipe.judges
+    kinship = {ref.name: kin(ref) for ref in settings.train.safety}
+    return {
+        (key, objective): value
+        for objective, by_response in votes.items()
+        for key, value in combine(by_response, settings.jury if objective == "safety" else "median", kinship).items()
+    }
+
+
+def _judgements(
+    session: Session, attacks: dict[str, Attack], responses: Sequence[Response], scores: Sequence[Score]
+) -> list[Judgement]:
+    values = combined(session, scores)
+    return [_judgement(session, attacks[item.attack_id], item, values) for item in responses]
+
+
+def _judgement(
+    session: Session, attack: Attack, response: Response, values: dict[tuple[str, str], float | None]
+) -> Judgement:
     settings = session.recipe.attack
 
     def value(objective: str) -> float | None:
-        found = [
-            aggregate([score for score in votes.get(key, []) if score.objective == objective])
-            for key in (response.id, response.id + BARE)
-        ]
+        found = [values.get((key, objective)) for key in (response.id, response.id + BARE)]
         present = [item for item in found if item is not None]
         return min(present) if present and found[0] is not None else None
 

@@ -12,7 +12,7 @@ from selfmoa.attack import History, Material, Pool, gather
 from selfmoa.bench import EvaluationSets, Fence, build_sets
 from selfmoa.errors import RecipeError, UsageError
 from selfmoa.generate import LanguageModel, Request
-from selfmoa.judge import EvaluatorContext, Item, check_floor, make
+from selfmoa.judge import EvaluatorContext, Item, check_floor, holds_head, make
 from selfmoa.recipe import DataRef, JudgeSide, Recipe
 from selfmoa.records import Draft
 from selfmoa.run import Run, read_json, write_json
@@ -48,6 +48,7 @@ def prepare(run: Run) -> Session:
         say("Loading the training judges (the first time their heads are trained; minutes)")
         check_floor(recipe.judges, context)
         judges = load_side(recipe.judges.train, context)
+        watch = tuple(make(ref, context) for ref in recipe.judges.watch) if recipe.stage.check else ()
     evaluation = [prompt.text for prompt in (*sets.harmful, *sets.edgy, *sets.benign)]
     session = Session(
         run=run,
@@ -57,6 +58,7 @@ def prepare(run: Run) -> Session:
         fence=Fence([*evaluation, *(prompt.text for prompt in material.dev)]),
         context=context,
         judges=judges,
+        watch=watch,
         pool=Pool(material.attacks),
         history=History(material.texts()),
     )
@@ -114,14 +116,10 @@ def _material(recipe: Recipe, model: LanguageModel) -> tuple[Material, Evaluatio
         seed=recipe.seed,
     )
     against: dict[str, Sequence[str]] = {"seeds and development prompts": material.texts()}
-    if _LEARNT_FROM_PEOPLE & (recipe.judges.train.names() | recipe.judges.gate.names()):
+    if any(holds_head(name) for name in recipe.judges.names()):
         rows = assets.load_table(DataRef(ref=_JUDGE_DATA, prompt="objective"))
         against["judge-training objectives"] = sorted({str(row["objective"]) for row in rows})
     return material, build_sets(recipe.evaluate, seed=recipe.seed, against=against)
-
-
-_LEARNT_FROM_PEOPLE = frozenset({"lm-state", "tfidf", "minilm", "refusal-head", "minilm-relevance"})
-"""Judges that hold a head trained on the human-scored answers, whose objectives no evaluation prompt may touch."""
 
 
 def _rows(refs: Sequence[DataRef], *, seeds: bool = False) -> list[dict[str, Any]]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from selfmoa.attack import hits
 from selfmoa.bench import proportion
+from selfmoa.judge import disagreement
 from selfmoa.prefer import Candidate, pair_round
 from selfmoa.records import Attack, Dropped, Judgement, Pair, Prompt, Response, Score, Selected, stable_id
 from selfmoa.run import read_records, write_records
+from selfmoa.steps._judge import safety_votes
 from selfmoa.steps._session import Session
+from selfmoa.steps._steady import unsteady
 
 __all__ = ["prefer", "select", "summarise"]
 
@@ -57,9 +60,16 @@ def prefer(
 ) -> list[Pair]:
     """The round's preference pairs, which also join P_buf; what was left out is written with its reason."""
     by_id = {response.id: response for response in responses}
-    candidates = [Candidate(by_id[judgement.response_id], judgement) for judgement in judgements]
-    result = pair_round(attacks, candidates, session.recipe.prefer)
     directory = session.run.round(number)
+    votes = safety_votes(read_records(directory / "scores.parquet", Score) or [])
+    candidates = [Candidate(by_id[item.response_id], item, votes.get(item.response_id, {})) for item in judgements]
+
+    def doubts(pairs: Sequence[Pair]) -> dict[str, str]:
+        turned = unsteady(session, number, pairs, attacks, responses)
+        session.flips.append((len(turned), sum(pair.kind == "attack" for pair in pairs)))
+        return {key: f"order turned by: {', '.join(names)}" for key, names in turned.items()}
+
+    result = pair_round(attacks, candidates, session.recipe.prefer, doubts)
     write_records(directory / "pairs.parquet", result.pairs, Pair)
     write_records(directory / "dropped.parquet", result.dropped, Dropped)
     session.pairs.extend(result.pairs)
@@ -108,6 +118,7 @@ def summarise(
         "guided_responses": sum(response.guided for response in responses),
         "responses_dropped": dict(Counter(item.reason for item in responses if item.status == "dropped")),
         "unscored": _unscored(session, number),
+        "jury": _jury(session, number),
         "pairs": len(pairs),
         "pairs_by_kind": dict(Counter(pair.kind for pair in pairs)),
         "pairs_by_hazard": dict(Counter(pair.hazard for pair in pairs)),
@@ -120,6 +131,15 @@ def summarise(
         "buffer": {"attacks": len(session.expansions), "pairs": len(session.pairs)},
         "retrained": retrained,
     }
+
+
+def _jury(session: Session, number: int) -> list[dict[str, Any]]:
+    """How far the judges of the safety jury part on this round's answers."""
+    votes: dict[str, list[Score]] = defaultdict(list)
+    for score in read_records(session.run.round(number) / "scores.parquet", Score) or []:
+        if score.objective == "safety":
+            votes[score.response_id].append(score)
+    return disagreement(votes)
 
 
 def _unscored(session: Session, number: int) -> dict[str, int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from selfmoa.assets import is_excluded
 from selfmoa.attack import History, Material, Pool
-from selfmoa.bench import EvaluationSets, Fence
+from selfmoa.bench import DevAnswer, EvaluationSets, Fence
 from selfmoa.generate import Generation, LanguageModel, Request
 from selfmoa.judge import Evaluator, EvaluatorContext, Item
 from selfmoa.recipe import Recipe, Sampling
@@ -44,6 +44,8 @@ class Session:
     """Refuses generated prompts that touch an evaluation or development prompt."""
     context: EvaluatorContext
     judges: TrainJudges
+    watch: tuple[Evaluator, ...]
+    """Safety judges that neither train nor grade; empty where no stage is checked."""
     pool: Pool
     history: History
     expansions: list[tuple[str, str]] = field(default_factory=list)
@@ -52,8 +54,12 @@ class Session:
     """H_buf: successful (e, h) since the last retraining."""
     pairs: list[Pair] = field(default_factory=list)
     """P_buf: preference pairs since the last stage."""
+    unaligned: Sequence[DevAnswer] = ()
+    """The unaligned model on the development prompts."""
     unfinished: set[str] = field(default_factory=set)
     """Ids of responses that ended at the length limit, not at an end of turn."""
+    flips: list[tuple[int, int]] = field(default_factory=list)
+    """(turned by a change, all) attack pairs of each round since the last stage."""
     stages: int = 0
 
     @property

@@ -144,6 +144,7 @@ def _run(
         beta=a,
         loss_type=list(train.loss_type),
         loss_weights=list(train.loss_weights),
+        label_smoothing=train.label_smoothing if isinstance(train.label_smoothing, float) else 0.0,
         f_divergence_type=train.f_divergence,
         disable_dropout=False,  # TRL's default would silence LoRA's dropout
         max_length=None,  # cut already

@@ -85,6 +85,8 @@ def _cell(pair: Pair, name: str, ignore_safety: bool) -> tuple[float, float] | N
         if ignore_safety and pair.kind != "attack":
             return 0.0, 0.0
         chosen, rejected = pair.chosen_safety, pair.rejected_safety
+        if pair.safety_margin is not None and rejected is not None:
+            chosen = rejected + pair.safety_margin
     else:
         chosen, rejected = pair.chosen_helpfulness, pair.rejected_helpfulness
     return None if chosen is None or rejected is None else (chosen, rejected)

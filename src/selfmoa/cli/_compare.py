@@ -1,0 +1,70 @@
+"""selfmoa compare A B [C ...]"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from selfmoa.cli._show import say, show_json, show_table
+from selfmoa.errors import UsageError
+
+__all__ = ["compare"]
+
+
+def compare(
+    arms: Annotated[
+        list[str],
+        typer.Argument(help="Runs or evaluations; DIR:before is a run's base. The first is compared with."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write compare.html, .json, .csv, .tex and items.parquet here.")
+    ] = None,
+    tolerance: Annotated[float, typer.Option("--tolerance", help="Loss to be excluded, in [0, 1].")] = 0.1,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON on stdout.")] = False,
+) -> None:
+    """Models on the same prompts, side by side: paired changes, hazards, the Pareto front, costs."""
+    if not 0 <= tolerance <= 1:
+        raise UsageError(f"--tolerance is {tolerance}; expected a share in [0, 1].")
+    from selfmoa import compare as room
+    from selfmoa.bench import cell, change_cell
+
+    found = room.compare_arms(room.load_arms(arms), tolerance)
+    if out:
+        _write(found, out)
+    if as_json:
+        show_json(room.to_json(found))
+        return
+    names = [arm.name for arm in found.arms]
+    rows = []
+    for metric in dict.fromkeys(figure.metric for figure in found.figures):
+        row = [found.figure(metric, name) for name in names]
+        shown = [cell(row[0].estimate, row[0].unit)]
+        for figure in row[1:]:
+            assert figure.change is not None
+            verdict = "" if figure.verdict == "none" else f", {figure.verdict}"
+            shown.append(f"{cell(figure.estimate, figure.unit)}; {change_cell(figure.change, figure.unit)}{verdict}")
+        rows.append((row[0].label, row[0].set, row[0].estimate.n, *shown))
+    show_table(("figure", "prompts", "n", *names), rows, title=f"Against {names[0]}, paired, 95 % intervals")
+    say(f"On the front of attack success and helpfulness: {', '.join(found.front)}")
+    if out:
+        say(f"Comparison: {out / 'compare.html'}")
+
+
+def _write(found: object, out: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from selfmoa import compare as room
+    from selfmoa.report import write_comparison
+    from selfmoa.run import write_text
+
+    assert isinstance(found, room.ComparedArms)
+    out.mkdir(parents=True, exist_ok=True)
+    write_comparison(found, out / "compare.html")
+    write_text(out / "compare.json", json.dumps(room.to_json(found), indent=1) + "\n")
+    write_text(out / "compare.csv", room.to_csv(found))
+    write_text(out / "compare.tex", room.to_latex(found))
+    pq.write_table(pa.Table.from_pylist(room.items_table(found)), out / "items.parquet")

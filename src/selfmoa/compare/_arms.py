@@ -1,0 +1,124 @@
+"""What is compared: one model's judged answers, with what it cost to get there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from selfmoa.bench import Measured
+from selfmoa.errors import UsageError
+from selfmoa.run import read_json, read_records
+
+__all__ = ["Arm", "load_arms"]
+
+_ARMS = ("before", "after")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One model on the evaluation prompts."""
+
+    name: str
+    items: tuple[Measured, ...]
+    judges: Mapping[str, str] = field(default_factory=dict)
+    """Figure -> names of its judges."""
+    costs: Mapping[str, float] = field(default_factory=dict)
+    """pairs, judged answers, trained tokens, seconds, peak MB; what is not known is absent."""
+
+
+def load_arms(specs: Sequence[str]) -> list[Arm]:
+    """Arms from directories of `selfmoa align` or `evaluate`; DIR:before and DIR:after name one side of a run.
+
+    A directory alone stands for its "after", or its only side; a single directory for both sides. Raises
+    `UsageError` where there is no evaluation, fewer than two arms, or where arms answered different prompts or were
+    judged by different judges: their figures cannot be set against each other.
+    """
+    wanted = [_side(spec) for spec in specs]
+    if len(wanted) == 1 and wanted[0][1] is None:
+        wanted = [(wanted[0][0], side) for side in _ARMS if _path(wanted[0][0], side).is_file()]
+    arms = [_arm(directory, side) for directory, side in wanted]
+    if len(arms) < 2:
+        raise UsageError(
+            f"Got {len(arms)} arm to compare, expected two or more runs, or one run with before and after."
+        )
+    twice = [name for name, n in Counter(arm.name for arm in arms).items() if n > 1]
+    if twice:
+        raise UsageError(f"{twice[0]} is named twice; give each arm once, or rename one directory.")
+    for arm in arms[1:]:
+        _same_prompts(arms[0], arm)
+        _same_judges(arms[0], arm)
+    return arms
+
+
+def _side(spec: str) -> tuple[Path, str | None]:
+    head, _, tail = spec.rpartition(":")
+    return (Path(head), tail) if head and tail in _ARMS else (Path(spec), None)
+
+
+def _path(directory: Path, side: str) -> Path:
+    return directory / "evaluation" / f"{side}.parquet"
+
+
+def _arm(directory: Path, side: str | None) -> Arm:
+    found = [name for name in _ARMS if _path(directory, name).is_file()]
+    if not found or (side and side not in found):
+        raise UsageError(
+            f"{directory} holds no {side + ' side of an ' if side and found else ''}evaluation; expected a directory "
+            "of `selfmoa align` or `selfmoa evaluate` that has finished one."
+        )
+    chosen = side or found[-1]
+    items = read_records(_path(directory, chosen), Measured) or []
+    name = directory.name if chosen == "after" or len(found) == 1 else f"{directory.name}:before"
+    trained = chosen == "after"
+    return Arm(name, tuple(items), _judges(directory), _costs(directory) if trained else {})
+
+
+def _judges(directory: Path) -> dict[str, str]:
+    results = read_json(directory / "results.json") or {}
+    return {str(row["name"]): str(row.get("judge") or "") for row in results.get("metrics") or []}
+
+
+def _costs(directory: Path) -> dict[str, float]:
+    usage: dict[str, dict[str, Any]] = read_json(directory / "usage.json") or {}
+    stages = [read_json(path) or {} for path in sorted(directory.glob("stage_*/stage.json"))]
+    costs = {
+        "pairs": sum(float(stage.get("n_pairs") or 0) for stage in stages),
+        "judged answers": float(_scored(directory)),
+        "trained tokens": sum(float(stage.get("trained_tokens") or 0) for stage in stages),
+        "seconds": sum(float(row.get("seconds") or 0) for row in usage.values()),
+        "peak MB": max((float(row.get("peak_mb") or 0) for row in usage.values()), default=0.0),
+    }
+    return {name: value for name, value in costs.items() if value}
+
+
+def _scored(directory: Path) -> int:
+    import pyarrow.parquet as pq
+
+    return sum(pq.read_metadata(path).num_rows for path in directory.glob("round_*/judgements.parquet"))
+
+
+def _same_prompts(one: Arm, other: Arm) -> None:
+    first, second = ({item.prompt_id for item in arm.items} for arm in (one, other))
+    if first == second:
+        return
+    parts = [
+        f"{len(ids)} only in {arm.name} (e.g. {', '.join(sorted(ids)[:3])})"
+        for ids, arm in ((first - second, one), (second - first, other))
+        if ids
+    ]
+    raise UsageError(
+        f"{one.name} and {other.name} answered different prompts: {'; '.join(parts)}. Evaluate both on the same sets "
+        "(same recipe and seed)."
+    )
+
+
+def _same_judges(one: Arm, other: Arm) -> None:
+    for figure, judge in one.judges.items():
+        if other.judges.get(figure, judge) != judge:
+            raise UsageError(
+                f"{figure} was judged by {judge!r} in {one.name} and by {other.judges[figure]!r} in {other.name}; "
+                "evaluate both with the same judges."
+            )

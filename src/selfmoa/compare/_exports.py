@@ -1,0 +1,118 @@
+"""The comparison for programs and papers: JSON, CSV, a LaTeX table, every item."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import asdict
+from typing import Any
+
+from selfmoa.bench import DEFINITIONS, Estimate
+from selfmoa.compare._figures import ArmFigure, ComparedArms
+
+__all__ = ["items_table", "to_csv", "to_json", "to_latex"]
+
+SCHEMA = 1
+_COLUMNS = (
+    "metric", "set", "direction", "unit", "judge", "arm", "value", "low", "high", "n", "unscored",
+    "change", "change_low", "change_high", "verdict", "p", "p_equivalent", "detectable",
+)  # fmt: skip
+
+
+def to_json(found: ComparedArms) -> dict[str, Any]:
+    """Plain JSON values; NaN is null. Answers and prompts are not in it."""
+    told = {
+        "schema": SCHEMA,
+        "tolerance": found.tolerance,
+        "arms": [{"name": arm.name, "n": len(arm.items), "costs": dict(arm.costs)} for arm in found.arms],
+        "figures": [asdict(figure) for figure in found.figures],
+        "groups": [asdict(group) for group in found.groups],
+        "changed": [asdict(row) for row in found.changed],
+        "front": list(found.front),
+    }
+    plain: dict[str, Any] = _plain(told)
+    return plain
+
+
+def to_csv(found: ComparedArms) -> str:
+    """One line a figure and arm."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_plain(_flat(figure)) for figure in found.figures)
+    return buffer.getvalue()
+
+
+def to_latex(found: ComparedArms) -> str:
+    """A booktabs table: a row a figure, a column an arm, 95 % intervals, the change below."""
+    arms = [arm.name for arm in found.arms]
+    lines = [
+        rf"% {len(found.arms[0].items)} prompts; 95 % intervals; changes are paired, against {_tex(arms[0])}",
+        rf"\begin{{tabular}}{{l{'r' * len(arms)}}}",
+        r"\toprule",
+        " & ".join(["figure", *(_tex(name) for name in arms)]) + r" \\",
+        r"\midrule",
+    ]
+    for metric in dict.fromkeys(figure.metric for figure in found.figures):
+        row = [found.figure(metric, arm) for arm in arms]
+        arrow = {"lower": r" $\downarrow$", "higher": r" $\uparrow$", "none": ""}[row[0].direction]
+        lines.append(" & ".join([_tex(row[0].label) + arrow, *(_cell(figure) for figure in row)]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def items_table(found: ComparedArms) -> list[dict[str, Any]]:
+    """One row a prompt and arm with the value of every figure, so that each figure can be computed again by hand.
+
+    Prompts and answers stay in the run directories; rows carry the prompt's id.
+    """
+    rows = []
+    for arm in found.arms:
+        for item in arm.items:
+            values = {d.name: d.value(item) if d.members([item]) else None for d in DEFINITIONS}
+            rows.append(
+                {"arm": arm.name, "prompt_id": item.prompt_id, "set": item.set, "hazard": item.hazard, **values}
+            )
+    return rows
+
+
+def _flat(figure: ArmFigure) -> dict[str, Any]:
+    told = {name: getattr(figure, name) for name in _COLUMNS if hasattr(figure, name) and name != "change"}
+    told |= {name: getattr(figure.estimate, name) for name in ("value", "low", "high", "n", "unscored")}
+    if figure.change is not None:
+        told |= {"change": figure.change.value, "change_low": figure.change.low, "change_high": figure.change.high}
+    return told
+
+
+def _cell(figure: ArmFigure) -> str:
+    scale, digits = (100, 0) if figure.unit == "share" else (1, 2)
+    shown = _interval(figure.estimate, scale, digits)
+    if figure.change is None:
+        return shown
+    mark = {"improved": "^{+}", "worse": "^{-}"}.get(figure.verdict, "")
+    return (
+        f"{shown} ({figure.change.value * scale:+.{digits}f}${mark}$)"
+        if mark
+        else (f"{shown} ({figure.change.value * scale:+.{digits}f})")
+    )
+
+
+def _interval(estimate: Estimate, scale: int, digits: int) -> str:
+    if not estimate.known:
+        return "--"
+    value, low, high = (f"{scale * x:.{digits}f}" for x in (estimate.value, estimate.low, estimate.high))
+    return f"{value} [{low}, {high}]"
+
+
+def _tex(text: str) -> str:
+    for char in "&%$#_{}":
+        text = text.replace(char, f"\\{char}")
+    return text.replace("<", "$<$").replace(">", "$>$").replace("~", r"\textasciitilde{}").replace("^", r"\^{}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,210 @@
+"""Every figure of every arm, its paired change against the first, and who is on the Pareto front."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from selfmoa.bench import (
+    DEFINITIONS,
+    Definition,
+    Estimate,
+    Measured,
+    MetricVerdict,
+    compare_metrics,
+    detectable_change,
+    equivalence_p,
+    holm,
+    mcnemar_p,
+    proportion,
+)
+from selfmoa.compare._arms import Arm
+
+__all__ = ["FRONT", "ArmFigure", "Changed", "ComparedArms", "Group", "compare_arms"]
+
+_BY_NAME = {definition.name: definition for definition in DEFINITIONS}
+_GROUPED = ("attack_success", "over_refusal")
+FRONT = ("attack_success", "helpfulness_harmless")
+"""Safety and helpfulness of the scatter: lower, then higher is better."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArmFigure:
+    """One figure of one arm; `change` is None for the first arm."""
+
+    metric: str
+    label: str
+    set: str
+    direction: Literal["higher", "lower", "none"]
+    unit: Literal["share", "score", "words"]
+    judge: str
+    arm: str
+    estimate: Estimate
+    change: Estimate | None = None
+    verdict: MetricVerdict = "none"
+    p: float | None = None
+    """Exact McNemar, for shares."""
+    p_equivalent: float | None = None
+    """Paired TOST within the tolerance, for scores."""
+    detectable: float | None = None
+    """Smallest change that would have been seen with 80 % power."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One figure of one arm on the prompts of one hazard (or type of edgy prompt)."""
+
+    metric: str
+    group: str
+    arm: str
+    estimate: Estimate
+    p: float | None = None
+    """McNemar against the first arm, adjusted by Holm over the groups of this figure and arm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A prompt on which an arm's attack success or over-refusal differs from the first arm's."""
+
+    metric: str
+    arm: str
+    prompt_id: str
+    group: str
+    before: bool
+    after: bool
+
+
+@dataclass(frozen=True)
+class ComparedArms:
+    """All of it; `arms` in the order given, the first is what the others are compared with."""
+
+    arms: tuple[Arm, ...]
+    tolerance: float
+    figures: tuple[ArmFigure, ...]
+    groups: tuple[Group, ...]
+    changed: tuple[Changed, ...]
+    front: tuple[str, ...]
+    """Arms that no other beats on attack success and helpfulness at once (point estimates)."""
+
+    def figure(self, metric: str, arm: str) -> ArmFigure:
+        """One figure of one arm; KeyError where there is none."""
+        for found in self.figures:
+            if (found.metric, found.arm) == (metric, arm):
+                return found
+        raise KeyError(f"{metric} of {arm}")
+
+
+def compare_arms(arms: Sequence[Arm], tolerance: float = 0.1) -> ComparedArms:
+    """Compare arms that answered the same prompts (see `load_arms`); `tolerance` in [0, 1] as in an evaluation."""
+    figures = [figure for arm in arms for figure in _figures(arms[0], arm, tolerance)]
+    return ComparedArms(
+        tuple(arms),
+        tolerance,
+        tuple(figures),
+        tuple(group for metric in _GROUPED for arm in arms for group in _groups(_BY_NAME[metric], arms[0], arm)),
+        tuple(row for metric in _GROUPED for arm in arms[1:] for row in _changed(_BY_NAME[metric], arms[0], arm)),
+        _front(figures),
+    )
+
+
+def _figures(first: Arm, arm: Arm, tolerance: float) -> list[ArmFigure]:
+    found = []
+    for change in compare_metrics(first.items, arm.items, tolerance):
+        definition = _BY_NAME[change.name]
+        then, now = _values(definition, first, arm)
+        told = ArmFigure(
+            metric=change.name,
+            label=change.label,
+            set=change.set,
+            direction=change.direction,
+            unit=change.unit,
+            judge=arm.judges.get(change.name, ""),
+            arm=arm.name,
+            estimate=change.after,
+        )
+        if arm is first:
+            found.append(told)
+            continue
+        share, score = change.unit == "share", change.unit == "score"
+        found.append(
+            ArmFigure(
+                **{
+                    name: getattr(told, name)
+                    for name in ("metric", "label", "set", "direction", "unit", "judge", "arm")
+                },
+                estimate=change.after,
+                change=change.change,
+                verdict=change.verdict,
+                p=mcnemar_p(_flags(then), _flags(now)) if share else None,
+                p_equivalent=equivalence_p(then, now, tolerance) if score else None,
+                detectable=detectable_change(then, now),
+            )
+        )
+    return found
+
+
+def _values(definition: Definition, first: Arm, arm: Arm) -> tuple[list[float | None], list[float | None]]:
+    """(first, arm), paired by prompt."""
+    now = {item.prompt_id: item for item in arm.items}
+    members = definition.members(first.items)
+    return [definition.value(item) for item in members], [definition.value(now[item.prompt_id]) for item in members]
+
+
+def _flags(values: Sequence[float | None]) -> list[bool | None]:
+    return [None if value is None else value == 1 for value in values]
+
+
+def _groups(definition: Definition, first: Arm, arm: Arm) -> list[Group]:
+    then, now = _by_group(definition, first.items), _by_group(definition, arm.items)
+    names = sorted(then)
+    rates = [_rate([value for _, value in sorted(now[name].items())]) for name in names]
+    if arm is first:
+        return [Group(definition.name, name, arm.name, rate) for name, rate in zip(names, rates, strict=True)]
+    p_values = []
+    for name in names:
+        keys = sorted(then[name])
+        p_values.append(mcnemar_p([then[name][key] for key in keys], [now[name][key] for key in keys]))
+    return [
+        Group(definition.name, name, arm.name, rate, p)
+        for name, rate, p in zip(names, rates, holm(p_values), strict=True)
+    ]
+
+
+def _by_group(definition: Definition, items: Sequence[Measured]) -> dict[str, dict[str, bool | None]]:
+    found: dict[str, dict[str, bool | None]] = defaultdict(dict)
+    for item in definition.members(items):
+        value = definition.value(item)
+        found[item.hazard][item.prompt_id] = None if value is None else value == 1
+    return found
+
+
+def _rate(flags: Sequence[bool | None]) -> Estimate:
+    scored = [flag for flag in flags if flag is not None]
+    return proportion(sum(scored), len(scored), unscored=len(flags) - len(scored))
+
+
+def _changed(definition: Definition, first: Arm, arm: Arm) -> list[Changed]:
+    then, now = _values(definition, first, arm)
+    return [
+        Changed(definition.name, arm.name, item.prompt_id, item.hazard, before == 1, after == 1)
+        for item, before, after in zip(definition.members(first.items), then, now, strict=True)
+        if before is not None and after is not None and before != after
+    ]
+
+
+def _front(figures: Sequence[ArmFigure]) -> tuple[str, ...]:
+    points: dict[str, list[float]] = defaultdict(list)
+    for metric in FRONT:
+        for figure in figures:
+            if figure.metric == metric:
+                points[figure.arm].append(figure.estimate.value)
+    known = {arm: (-values[0], values[1]) for arm, values in points.items() if all(map(math.isfinite, values))}
+
+    def beaten(arm: str) -> bool:
+        safe, helpful = known[arm]
+        return any(s >= safe and h >= helpful and (s, h) != (safe, helpful) for s, h in known.values())
+
+    return tuple(arm for arm in known if not beaten(arm))
