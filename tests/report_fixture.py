@@ -303,12 +303,12 @@ def _metric_row(stage: int, step: int, rng: random.Random) -> dict[str, Any]:
         "step": step,
         "epoch": step / 20,
         "loss": 0.69 - 0.4 * learnt,
-        "rewards_chosen": chosen,
-        "rewards_rejected": rejected,
-        "margin": chosen - rejected,
-        "accuracy": min(1.0, 0.5 + 0.45 * learnt + rng.gauss(0, 0.02)),
-        "logp_chosen": -62 + 6 * learnt + rng.gauss(0, 0.6),
-        "logp_rejected": -70 - 9 * learnt,
+        "reward_chosen": chosen,
+        "reward_rejected": rejected,
+        "reward_margin": chosen - rejected,
+        "reward_accuracy": min(1.0, 0.5 + 0.45 * learnt + rng.gauss(0, 0.02)),
+        "chosen_logprob": -62 + 6 * learnt + rng.gauss(0, 0.6),
+        "rejected_logprob": -70 - 9 * learnt,
         "split": "validation" if step % 10 == 0 else "train",
     }
 

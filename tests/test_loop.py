@@ -70,6 +70,8 @@ def check_run(directory: Path) -> None:
         assert pair["chosen"] == responses[pair["chosen_id"]]["text"]
         assert responses[pair["rejected_id"]]["attack_id"] == pair["attack_id"]
     assert (directory / "adapter" / "adapter_model.safetensors").is_file()
+    curves = (directory / "report.html").read_text().partition('id="training-title"')[2].partition("</svg>")[0]
+    assert all(words in curves for words in ("chosen", "rejected", "trained on")), "the curves carry real metrics"
     stage = read_json(directory / "stage_01" / "stage.json")
     assert stage["n_pairs"] >= 4 and (directory / "stage_01" / "adapter" / "adapter_config.json").is_file()
     events = [json.loads(line)["event"] for line in (directory / "journal.jsonl").read_text().splitlines()]

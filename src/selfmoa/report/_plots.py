@@ -164,7 +164,9 @@ def _line(axes: Axes, x: list[int], y: list[float | None], tint: str = "orange",
 
 
 def _legend(axes: Axes) -> None:
-    """A legend between the title and the axes, clear of the data."""
+    """A legend between the title and the axes, clear of the data; none where nothing is drawn."""
+    if not axes.get_legend_handles_labels()[1]:
+        return
     axes.legend(
         frameon=False, labelcolor=colour("muted"), fontsize=11.5, loc="lower left", ncols=3, borderpad=0,
         bbox_to_anchor=(0, 1.02), borderaxespad=0.4, handlelength=1.2, handletextpad=0.5, columnspacing=1.2,
@@ -174,9 +176,9 @@ def _legend(axes: Axes) -> None:
 # -- training --------------------------------------------------------------------------------------------
 
 _PANELS: tuple[tuple[str, tuple[Series, ...]], ...] = (
-    ("True reward, nats", (("rewards_chosen", "chosen", "blue"), ("rewards_rejected", "rejected", "orange"))),
-    ("Log-prob of the chosen answer, nats", (("logp_chosen", "trained on", "blue"),)),
-    ("Margin accuracy (pairs ordered rightly), %", (("accuracy", "trained on", "blue"),)),
+    ("True reward, nats", (("reward_chosen", "chosen", "blue"), ("reward_rejected", "rejected", "orange"))),
+    ("Log-prob of the chosen answer, nats", (("chosen_logprob", "trained on", "blue"),)),
+    ("Margin accuracy (pairs ordered rightly), %", (("reward_accuracy", "trained on", "blue"),)),
 )
 
 
@@ -199,7 +201,7 @@ def _panel(axes: Axes, stages: list[Row], series: tuple[Series, ...]) -> None:
     offset = 0
     for stage in stages:
         for key, words, tint in series:
-            scale = 100 if key == "accuracy" else 1
+            scale = 100 if key == "reward_accuracy" else 1
             for split, look in (
                 ("train", {"linewidth": 1.6}),
                 ("validation", {"linewidth": 0, "marker": "D"}),
@@ -217,7 +219,7 @@ def _panel(axes: Axes, stages: list[Row], series: tuple[Series, ...]) -> None:
         axes.text(offset + last / 2, 0.015, name, transform=where, ha="center", color=colour("muted"), size=11)
         offset += last
     axes.margins(y=0.16)
-    if series[0][0] == "accuracy":
+    if series[0][0] == "reward_accuracy":
         axes.set_ylim(0, 104)
         axes.set_yticks([0, 25, 50, 75, 100])
     _legend(axes)
@@ -227,7 +229,7 @@ def _told(stages: list[Row]) -> str:
     parts = []
     for stage in stages:
         last = (stage["validation"] or stage["train"] or [{}])[-1]
-        accuracy = number(last.get("accuracy"))
+        accuracy = number(last.get("reward_accuracy"))
         parts.append(
             f"stage {stage['stage']} ends at step {last.get('step')} with margin accuracy "
             + ("unknown" if accuracy is None else f"{100 * accuracy:.0f} %")
