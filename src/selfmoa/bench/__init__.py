@@ -1,7 +1,7 @@
 """Evaluation: disjoint prompt sets, gate judges' figures with intervals, the before/after comparison."""
 
 from selfmoa.bench._agreement import Agreement, binary_agreement, cohen_kappa, krippendorff_alpha
-from selfmoa.bench._comparison import Comparison, compare, table_rows
+from selfmoa.bench._comparison import Comparison, compare, plain_json, table_rows
 from selfmoa.bench._duplicates import Fence, clusters, near_duplicates
 from selfmoa.bench._evaluate import Answer, GateJudges, JudgeNote, Measured, answer_batch, answers, score
 from selfmoa.bench._metrics import DEFINITIONS, Definition, Metric, MetricChange, compare_metrics, summarise
@@ -63,6 +63,7 @@ __all__ = [
     "near_duplicates",
     "paired_mean_change",
     "paired_proportion_change",
+    "plain_json",
     "ppi_mean",
     "proportion",
     "rogan_gladen",

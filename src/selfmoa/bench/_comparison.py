@@ -15,7 +15,7 @@ from selfmoa.bench._sets import Touch
 from selfmoa.bench._statistics import Estimate
 from selfmoa.errors import UsageError
 
-__all__ = ["Comparison", "compare", "table_rows"]
+__all__ = ["Comparison", "compare", "plain_json", "table_rows"]
 
 SCHEMA = 1
 
@@ -56,7 +56,7 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; NaN is null. `corrected` is false: no human labels were used."""
-        plain = _plain(dataclasses.asdict(self))
+        plain = plain_json(dataclasses.asdict(self))
         return {"schema": SCHEMA, "corrected": False, **plain}
 
     @classmethod
@@ -172,11 +172,12 @@ def _estimate(values: Mapping[str, Any]) -> Estimate:
     return Estimate(**numbers, n=values["n"], unscored=values.get("unscored", 0))
 
 
-def _plain(value: Any) -> Any:
+def plain_json(value: Any) -> Any:
+    """What JSON can hold: tuples become lists, NaN and infinities null."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain_json(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from dataclasses import asdict
 from typing import Any
 
-from selfmoa.bench import DEFINITIONS, Estimate
+from selfmoa.bench import DEFINITIONS, Estimate, plain_json
 from selfmoa.compare._figures import ArmFigure, ComparedArms
 
 __all__ = ["items_table", "to_csv", "to_json", "to_latex"]
@@ -31,7 +30,7 @@ def to_json(found: ComparedArms) -> dict[str, Any]:
         "changed": [asdict(row) for row in found.changed],
         "front": list(found.front),
     }
-    plain: dict[str, Any] = _plain(told)
+    plain: dict[str, Any] = plain_json(told)
     return plain
 
 
@@ -40,7 +39,7 @@ def to_csv(found: ComparedArms) -> str:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, _COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_plain(_flat(figure)) for figure in found.figures)
+    writer.writerows(plain_json(_flat(figure)) for figure in found.figures)
     return buffer.getvalue()
 
 
@@ -108,11 +107,3 @@ def _tex(text: str) -> str:
     for char in "&%$#_{}":
         text = text.replace(char, f"\\{char}")
     return text.replace("<", "$<$").replace(">", "$>$").replace("~", r"\textasciitilde{}").replace("^", r"\^{}")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from selfmoa.bench import (
@@ -130,12 +130,8 @@ def _figures(first: Arm, arm: Arm, tolerance: float) -> list[ArmFigure]:
             continue
         share, score = change.unit == "share", change.unit == "score"
         found.append(
-            ArmFigure(
-                **{
-                    name: getattr(told, name)
-                    for name in ("metric", "label", "set", "direction", "unit", "judge", "arm")
-                },
-                estimate=change.after,
+            replace(
+                told,
                 change=change.change,
                 verdict=change.verdict,
                 p=mcnemar_p(_flags(then), _flags(now)) if share else None,
