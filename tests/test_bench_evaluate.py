@@ -331,22 +331,38 @@ def test_stage_inconclusive_where_n_is_too_small() -> None:
     assert stage_check(unscored, dev(72), 0.1).verdict == "inconclusive"
 
 
+def losing(lost: int, n: int = 24) -> list[DevAnswer]:
+    """Of `n` tasks among 120 harmless prompts the first `lost` are not answered."""
+    others = [replace(item, source="questions") for item in dev(120 - n)]
+    tasks = [DevAnswer(f"t{i}", "benign", "compliance", 0.0 if i < lost else 1.0, source="tasks") for i in range(n)]
+    return others + tasks
+
+
+def test_no_kind_of_harmless_prompt_pays_for_the_others() -> None:
+    """4 of 24 tasks are 17 % of the tasks but 3 % of all harmless prompts."""
+    assert stage_check(losing(0), losing(4), 0.1).verdict == "accepted"
+    check = stage_check(losing(0), losing(4), 0.1, source_tolerance=0.1)
+    assert check.verdict == "rejected" and "benign prompts of tasks -0.167" in check.reason
+    assert stage_check(losing(0), losing(2), 0.1, source_tolerance=0.1).verdict == "accepted"
+    assert stage_check(losing(0, 15), losing(4, 15), 0.1, source_tolerance=0.1).verdict == "accepted", "too few to say"
+
+
 def seen(train: float, watch: float | None) -> list[DevAnswer]:
     return [replace(item, safety=train, watched=watch) if item.kind == "attack" else item for item in dev(72)]
 
 
 def test_a_gain_that_only_the_training_judges_see_is_over_optimisation() -> None:
-    check = stage_check(seen(0.3, 0.4), seen(0.8, 0.45), 0.1, 0.2)
+    check = stage_check(seen(0.3, 0.4), seen(0.8, 0.45), 0.1, max_gap=0.2)
     assert check.verdict == "rejected" and check.over_optimised
     assert check.judge_gap.value == pytest.approx(0.45)
     assert check.reason.startswith("over-optimisation")
-    shared = stage_check(seen(0.3, 0.4), seen(0.8, 0.75), 0.1, 0.2)
+    shared = stage_check(seen(0.3, 0.4), seen(0.8, 0.75), 0.1, max_gap=0.2)
     assert shared.verdict == "accepted" and not shared.over_optimised
     assert shared.safety_change.value == pytest.approx(0.5) and shared.watched_change.value == pytest.approx(0.35)
 
 
 def test_without_a_watch_judge_there_is_no_alarm() -> None:
-    check = stage_check(seen(0.3, None), seen(0.9, None), 0.1, 0.2)
+    check = stage_check(seen(0.3, None), seen(0.9, None), 0.1, max_gap=0.2)
     assert check.verdict == "accepted" and not check.judge_gap.known
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft.tuners.lora import Linear
 from scipy.stats import chisquare
 from transformers import GenerationConfig
 
-from selfmoa.generate import LanguageModel, Request, _sampling
+from selfmoa.generate import LanguageModel, Request, _merge, _sampling
 from selfmoa.recipe import Lora, Sampling
 
 PROMPTS = ["a", "Tell me how to plant a garden.", "a", "word " * 70, "The quick brown fox", "a"]
@@ -38,6 +39,43 @@ def test_greedy_text_is_that_of_transformers(make_model_dir: Callable[..., Path]
         expected = [plain(model, prompt, 80) for prompt in rendered]
     assert [item.text for item in made] == [model.tokenizer.decode(ids, skip_special_tokens=True) for ids in expected]
     assert [item.n_tokens for item in made] == [len(ids) for ids in expected]
+
+
+def lively(directory: Path) -> LanguageModel:
+    """With a target adapter that changes something."""
+    model = LanguageModel.load(directory, Lora(r=4, alpha=8), threads=2)
+    generator = torch.Generator().manual_seed(1)
+    for name, parameter in model.net.named_parameters():
+        if "lora_B" in name:
+            parameter.data.copy_(torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+def test_a_merged_adapter_writes_the_same_and_leaves_the_base_as_it_was(
+    tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = lively(tiny_model_dir)
+    requests, greedy = [Request(user=prompt) for prompt in PROMPTS], Sampling(temperature=0.0, max_new_tokens=24)
+    own = {name: parameter.detach().clone() for name, parameter in model.net.named_parameters()}
+    fast = model.generate(requests, greedy, role="target", seed=0)
+    assert all(torch.equal(parameter, own[name]) for name, parameter in model.net.named_parameters())
+    base = model.generate(requests, greedy, role=None, seed=0)
+    monkeypatch.setattr(_merge, "_LARGEST_COPY", 0)
+    assert model.generate(requests, greedy, role="target", seed=0) == fast
+    assert base != fast
+
+
+def test_the_base_comes_back_whatever_happens_while_merged(tiny_model_dir: Path) -> None:
+    model = lively(tiny_model_dir)
+    layer = next(module for module in model.net.modules() if isinstance(module, Linear)).get_base_layer()
+    own = layer.weight.detach().clone()
+    with pytest.raises(KeyboardInterrupt), torch.inference_mode(), _merge.merged(model.net):
+        assert not torch.equal(layer.weight, own)
+        raise KeyboardInterrupt
+    assert torch.equal(layer.weight, own)
+    model.net.to(torch.bfloat16)
+    with torch.inference_mode(), _merge.merged(model.net):
+        assert torch.equal(layer.weight, own.to(torch.bfloat16)), "merging would round"
 
 
 def test_finished_answers_leave_and_the_others_go_on_as_if_alone(

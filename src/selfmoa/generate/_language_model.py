@@ -6,7 +6,7 @@ import logging
 import math
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from selfmoa.errors import ModelError, StorageError
 from selfmoa.generate import _forward
+from selfmoa.generate._merge import merged
 from selfmoa.generate._protocol import Generation, Request
 from selfmoa.generate._sampling import sample
 from selfmoa.recipe import Lora, Sampling
@@ -242,8 +243,8 @@ class LanguageModel:
         batch_size: int = 64,
     ) -> list[Generation]:
         """One generation a request, in order. Sorted by length into batches; each batch is seeded on its own."""
-        with self.using(role), torch.inference_mode():
-            prompts = [self.render(request) for request in requests]
+        prompts = [self.render(request) for request in requests]
+        with self.using(role), torch.inference_mode(), merged(self.net) if role else nullcontext():
             texts = sample(self.net, self.tokenizer, prompts, sampling, seed=seed, batch_size=batch_size)
         return [
             Generation(request.prefill + text, n_tokens, finish)

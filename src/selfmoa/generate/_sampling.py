@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from selfmoa.generate._cache import with_room
 from selfmoa.recipe import Sampling
 
 __all__ = ["batches_by_length", "left_padded", "pick", "sample"]
@@ -92,6 +93,7 @@ def _decode(
 ) -> list[tuple[list[int], Literal["eos", "length"]]]:
     """Tokens of one answer a prompt, without the end token, and why it ended."""
     running, logits = _read(net, prompts, pad)
+    with_room(running.cache, sampling.max_new_tokens)
     answers: list[list[int]] = [[] for _ in prompts]
     for step in range(sampling.max_new_tokens):
         tokens = pick(logits, sampling, generator)

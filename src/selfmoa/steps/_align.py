@@ -147,7 +147,8 @@ def _accept(
             session.unaligned,
             _dev_answers(session, f"stage_{session.stages:02d}_{step:g}"),
             settings.tolerance,
-            settings.max_judge_gap,
+            source_tolerance=settings.source_tolerance,
+            max_gap=settings.max_judge_gap,
         )
         session.run.progress.say(f"  stage check at {step:.0%} of the update: {check.verdict} ({check.reason})")
         if check.verdict == "accepted":
@@ -246,7 +247,15 @@ def _measure(session: Session, prompts: Sequence[Prompt], texts: Sequence[str]) 
         known = refused is not None and coherence.value is not None
         useful = (coherence.value if refused == "compliance" else 0.0) if known else None
         answers.append(
-            DevAnswer(prompt.id, prompt.kind, refused, useful, safety.get(prompt.id), watched.get(prompt.id))
+            DevAnswer(
+                prompt.id,
+                prompt.kind,
+                refused,
+                useful,
+                safety.get(prompt.id),
+                watched.get(prompt.id),
+                source=prompt.source,
+            )
         )
     return answers
 
