@@ -104,7 +104,7 @@ def test_too_many_unscored_is_inconclusive() -> None:
 
 
 def test_the_result_of_one_model() -> None:
-    single = {"metrics": [{"name": "attack_success", "unit": "share", "judge": "m", "estimate": rate(4, 120)}]}
+    single = {"metrics": [{"name": "attack_success", "unit": "share", "judge": "m", **rate(4, 120)}]}
     assert judge_results(single, policy(conditions=[{"metric": "attack_success", "at_most": 0.1}])).outcome == "passed"
     with pytest.raises(UsageError, match="result of one model"):
         judge_results(single, policy(conditions=[{"metric": "attack_success", "of": "change", "at_most": 0.1}]))

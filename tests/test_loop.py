@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import selfmoa
-from loop_helpers import need_judge_data, tiny_overrides
-from selfmoa import audit, recipes
+from loop_helpers import need_judge_data, texts, tiny_overrides
+from selfmoa import assets, audit, recipes, suites
 from selfmoa.bench import Measured
 from selfmoa.errors import TrainingError, UsageError
+from selfmoa.generate import LanguageModel
 from selfmoa.judge import Evaluator, Item
+from selfmoa.recipe import DataRef
 from selfmoa.records import Score
 from selfmoa.run import Run, read_json, read_records
 from selfmoa.steps import Session
@@ -129,17 +132,76 @@ def answered(run: Run) -> list[Measured]:
 
 
 def test_evaluate_gives_figures_and_with_an_adapter_paired_changes(tiny_recipe: selfmoa.Recipe, tmp_path: Path) -> None:
-    alone = selfmoa.evaluate(tiny_recipe, out=tmp_path / "alone", progress="quiet")
+    alone = selfmoa.evaluate(tiny_recipe, cache=False, out=tmp_path / "alone", progress="quiet")
     assert {metric["name"] for metric in alone["metrics"]} >= {"attack_success", "over_refusal"}
     assert all(metric["judge"] for metric in alone["metrics"] if metric["name"] == "attack_success")
     run = selfmoa.align(tiny_recipe, run_dir=tmp_path / "run", progress="quiet")
-    both = selfmoa.evaluate(tiny_recipe, adapter=run.directory / "adapter", out=tmp_path / "both", progress="quiet")
+    adapter = run.directory / "adapter"
+    both = selfmoa.evaluate(tiny_recipe, adapter=adapter, cache=False, out=tmp_path / "both", progress="quiet")
     assert run.result is not None
     assert both["metrics"] == run.result["metrics"], "the saved adapter is the model that was measured"
     for name in ("votes_before", "votes_after", "train_votes_before", "train_votes_after"):
         votes = read_records(run.directory / "evaluation" / f"{name}.parquet", Score)
         assert votes and {vote.response_id for vote in votes} <= {item.prompt_id for item in answered(run)}, name
     assert audit.draw(run.directory).items, "a finished run can be audited"
+
+
+@pytest.fixture
+def own_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers of earlier evaluations are kept in this test's directory."""
+    usual = assets.cache_dir
+    monkeypatch.setattr(
+        assets, "cache_dir", lambda *parts: tmp_path / "answers" if parts == ("evaluations",) else usual(*parts)
+    )
+
+
+@pytest.mark.usefixtures("own_answers")
+def test_another_judge_regenerates_nothing(
+    tiny_recipe: selfmoa.Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = selfmoa.evaluate(tiny_recipe, out=tmp_path / "first", progress="quiet")
+    monkeypatch.setattr(LanguageModel, "generate", lambda *_, **__: pytest.fail("generated again"))
+    again = selfmoa.evaluate(tiny_recipe, out=tmp_path / "again", progress="quiet")
+    assert again["metrics"] == first["metrics"]
+    other = recipes.with_overrides(tiny_recipe, ["judges.watch=[]", "judges.gate.safety=[minilm-watch]"])
+    judged = selfmoa.evaluate(other, out=tmp_path / "other", progress="quiet")
+    assert {metric["judge"] for metric in judged["metrics"] if metric["name"] == "safety"} == {"minilm-watch"}
+    monkeypatch.undo()
+    stepped = selfmoa.evaluate(tiny_recipe, cache=False, out=tmp_path / "anew", progress="quiet")
+    assert stepped["metrics"] == first["metrics"]
+
+
+@pytest.mark.usefixtures("own_answers")
+def test_a_suite_is_kept_apart_from_what_the_adapter_and_the_judges_learnt(
+    tiny_recipe: selfmoa.Recipe, tmp_path: Path
+) -> None:
+    """Planted: a seed of the run, a near-duplicate of another, and an objective that judges were trained on."""
+    run = selfmoa.align(
+        recipes.with_overrides(tiny_recipe, ["loop.n_rounds=1"]), run_dir=tmp_path / "run", progress="quiet"
+    )
+    seeds = [json.loads(line)["prompt"] for line in (tmp_path / "seeds.jsonl").read_text().splitlines()]
+    objective = next(row["objective"] for row in assets.load_table(DataRef(ref="wheel:pyrit-human-scores")))
+    planted = [seeds[0], seeds[1] + " now", objective]
+    table = tmp_path / "mine.jsonl"
+    rows = [{"prompt": text, "role": "attack"} for text in [*planted, *texts("fresh", 12)]]
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = tiny_recipe.model_copy(update={"evaluate": suites.load(table).evaluate})
+    out = tmp_path / "measured"
+    result = selfmoa.evaluate(recipe, adapter=run.directory / "adapter", suite=True, out=out, progress="quiet")
+    removed = read_json(out / "removed.json")
+    assert sorted(row["reason"] for row in removed) == [
+        "near-duplicate of judge-training objectives",
+        "near-duplicate of seeds of run",
+        "near-duplicate of seeds of run",
+    ]
+    assert {metric["n"] + metric["unscored"] for metric in result["metrics"] if metric["set"] == "harmful"} == {12}
+    page = (out / "report.html").read_text()
+    assert "near-duplicate of seeds of run" in page and "over-refusal was not measured" in page
+    assert not any(text in page for text in texts("fresh", 12)), "no prompt is on the page"
+    moved = tmp_path / "moved"
+    shutil.copytree(run.directory / "adapter", moved)
+    told = selfmoa.evaluate(recipe, adapter=moved, suite=True, out=tmp_path / "told", progress="quiet")
+    assert any("lies in no run" in line for line in told["warnings"])
 
 
 def test_a_stage_is_compared_with_the_model_before_any_training(tiny_recipe: selfmoa.Recipe, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from selfmoa.errors import RunExistsError, StorageError
 from selfmoa.recipe import Recipe
 from selfmoa.records import Draft, Pair, StageResult
-from selfmoa.run import Progress, Run, open_run, read_json, read_records, write_json, write_records
+from selfmoa.run import Cache, Progress, Run, cache_key, open_run, read_json, read_records, write_json, write_records
 
 
 @pytest.fixture
@@ -169,3 +169,22 @@ def test_tokens_are_counted_when_they_are_written_not_when_they_are_read(run: Ru
         with run.measured("step"):
             run.batched(run.directory / "drafts.parquet", Draft, [[0, 1], [2]], write, label="write")
     assert read_json(run.directory / "usage.json")["step"]["tokens"] == 21
+
+
+def test_a_cache_keeps_what_it_is_given_and_survives_a_broken_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "kept" / "answers.sqlite"
+    cache = Cache(path)
+    values = {cache_key("answer", i): f"text {i}" for i in range(1200)}
+    cache.put(values)
+    cache.put({next(iter(values)): "another"})
+    assert Cache(path).get([*values, cache_key("unknown")]) == values
+    assert path.parent.stat().st_mode & 0o777 == 0o700, "it holds answers to attacks"
+    path.write_bytes(b"not a database, but long enough to be taken for one" * 50)
+    assert Cache(path).get(list(values)[:2]) == {} and "set aside" in caplog.text
+    assert path.with_suffix(".broken").is_file()
+
+
+def test_keys_do_not_run_together() -> None:
+    assert cache_key("ab", "c") != cache_key("a", "bc")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,7 +17,7 @@ from pydantic import ValidationError
 from selfmoa import assets, recipes
 from selfmoa.errors import RecipeError, RunExistsError, UsageError, nearest
 from selfmoa.recipe import JudgeRef, Judges, JudgeSide, Model, Recipe
-from selfmoa.run import OnExisting, Progress, Run, Task, open_run, write_text
+from selfmoa.run import Cache, OnExisting, Progress, Run, Task, open_run, write_text
 
 if TYPE_CHECKING:
     from selfmoa.judge import Evaluator, EvaluatorContext, JudgeCard
@@ -60,6 +62,8 @@ def evaluate(
     recipe: Recipe,
     *,
     adapter: Path | None = None,
+    suite: bool = False,
+    cache: bool = True,
     out: Path,
     on_existing: OnExisting = "raise",
     progress: Mode = "auto",
@@ -67,23 +71,48 @@ def evaluate(
     """Evaluate the recipe's model on its evaluation sets by its gate judges.
 
     Without an adapter: one estimate a figure. With one: the base is "before", the adapter "after", paired by
-    prompt. Written to `out/results.json`; answers and votes to `out/evaluation/`.
+    prompt. With `suite` the recipe's sets are a suite's (`selfmoa.suites`): they are kept apart from the judges'
+    training objectives and the seeds of the run that made the adapter; else they are those of the recipe's own run.
+    Answers and votes of earlier evaluations are used again with `cache`: another judge regenerates nothing.
+    Written to `out/results.json` and `out/report.html`; answers and votes to `out/evaluation/`.
     """
-    check(recipe)
+    check(recipe, runs=False)
     run = _open(recipe, out, on_existing, progress)
     _same_adapter(run, adapter)
     from selfmoa import steps
+    from selfmoa.report import write_evaluation
 
-    session = steps.prepare(run)
+    session = steps.prepare_evaluation(run, suite=suite, trained_in=_run_of(adapter), cache=_answers(cache))
     if adapter is not None:  # a wrong one is refused before anything is measured
         session.model.load_role("target", adapter)
         session.model.add_role("target", seed=recipe.seed)
     steps.measure(session, "before")
     if adapter is None:
-        return steps.describe(session)
-    session.model.load_role("target", adapter)
-    steps.measure(session, "after")
-    return steps.compare(session)
+        result = steps.describe(session)
+    else:
+        session.model.load_role("target", adapter)
+        steps.measure(session, "after")
+        result = steps.compare(session, notes=_unknown_origin(session.trained_in))
+        run.finish()
+    write_evaluation(run.directory)
+    return result
+
+
+def _answers(wanted: bool) -> Cache | None:
+    """Answers and votes of earlier evaluations, in the user's cache directory."""
+    return Cache(assets.cache_dir("evaluations") / "answers.sqlite") if wanted else None
+
+
+def _run_of(adapter: Path | None) -> Path | None:
+    """The run directory that holds the adapter (as adapter/ or stage_NN/adapter/), if one does."""
+    above = adapter.resolve().parents[:2] if adapter else ()
+    return next((path for path in above if (path / "recipe.yaml").is_file()), None)
+
+
+def _unknown_origin(trained_in: Path | None) -> list[str]:
+    if trained_in:
+        return []
+    return ["The adapter lies in no run: what it was trained on is not known, so nothing was kept apart from it."]
 
 
 def _same_adapter(run: Run, adapter: Path | None) -> None:
@@ -135,15 +164,20 @@ def plan(recipe: Recipe) -> dict[str, Any]:
     return {"name": recipe.name, "work": work, "assets": needed}
 
 
-def check(recipe: Recipe) -> None:
+def check(recipe: Recipe, *, runs: bool = True) -> None:
     """What can be checked of a recipe without a model: licences, judges, and k against the seeds that are at hand.
 
-    Raises `RecipeError` if one model judges on both sides under two names, or if a round asks for more attack
-    prompts than the seed tables hold.
+    Raises `RecipeError` if one model judges on both sides under two names; and, where the whole loop `runs`, if an
+    evaluation set is empty or a round asks for more attack prompts than the seed tables hold.
     """
     assets.check_licences(_with_preset_models(recipe))
     _check_gate(recipe)
+    if not runs:
+        return
     _check_perturbations(recipe)
+    for name in ("harmful", "edgy", "benign"):
+        if not getattr(recipe.evaluate, name).data:
+            raise RecipeError(f"evaluate.{name}.data is empty; a run is measured on all three sets.")
     refs = recipe.seeds.attack
     if not all(assets.is_cached(ref.ref, kind="table") for ref in refs):
         return
@@ -303,6 +337,8 @@ def _open(recipe: Recipe, directory: Path, on_existing: OnExisting, mode: Mode) 
     """Open the run directory before torch is loaded, so that a usage error answers at once."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     run = open_run(recipe, directory, on_existing=on_existing, progress=Progress(mode))
+    if Path(sys.argv[0]).name == "selfmoa":
+        run.update_manifest(command=shlex.join(["selfmoa", *sys.argv[1:]]))
     if not (directory / ".gitignore").exists():
         write_text(directory / ".gitignore", "*\n")  # attack text never lands in a repository by accident
     _quiet_libraries()

@@ -10,11 +10,14 @@ from selfmoa.assets._load import count_excluded, half, load_table
 from selfmoa.assets._models import resolve_encoder, resolve_model
 from selfmoa.assets._plan import check_licences, plan
 from selfmoa.assets._refs import catalogue, fetch, info, is_cached, missing_wheels
+from selfmoa.assets._sets import HAZARDS, SetDefinition, set_definition, set_definitions
 from selfmoa.assets._types import AssetInfo, ModelFiles, Wheel
 
 __all__ = [
+    "HAZARDS",
     "AssetInfo",
     "ModelFiles",
+    "SetDefinition",
     "Wheel",
     "cache_dir",
     "catalogue",
@@ -31,4 +34,6 @@ __all__ = [
     "read_table",
     "resolve_encoder",
     "resolve_model",
+    "set_definition",
+    "set_definitions",
 ]

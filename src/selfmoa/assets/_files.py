@@ -56,6 +56,9 @@ def _jsonl(path: Path) -> list[Row]:
 
 def _json(path: Path) -> list[Row]:
     content = json.loads(path.read_text(encoding="utf-8-sig"))
+    if isinstance(content, dict) and content and all(isinstance(column, list) for column in content.values()):
+        columns = {name: values for name, values in content.items() if values}  # {"column": [values]}
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     if not isinstance(content, list):
         raise ValueError(f"expected a list of objects, got {type(content).__name__}")
     return [_object(row) for row in content]

@@ -9,6 +9,7 @@ from typing import Any
 from selfmoa.assets import _files, _hub
 from selfmoa.assets._exclude import is_excluded
 from selfmoa.assets._refs import info, local_path, scheme
+from selfmoa.assets._sets import checked_file, set_definition
 from selfmoa.assets._tables import READERS, Row
 from selfmoa.assets._wheels import open_wheel
 from selfmoa.errors import UsageError
@@ -24,14 +25,31 @@ def load_table(data: DataRef, *, seeds: bool = False) -> list[dict[str, Any]]:
     one half. With `seeds`, a table of the user's own must also have a hazard category, because the
     expander learns from pairs of one category. Raises `UsageError` naming the columns found.
     """
+    if scheme(data.ref) == "set":
+        return _load_set(data, seeds=seeds)
     kept, excluded = _filtered(data, seeds=seeds)
     if excluded:
         _log.info("%s: %d rows left out by the content filter.", data.ref, excluded)
     if data.part != "all":
         kept = [row for row in kept if half(str(row["group"])) == data.part]
+    kept = [row for row in kept if all(str(row.get(column)) == value for column, value in data.where.items())]
     if not kept:
-        raise UsageError(f"{data.ref} (part {data.part!r}) has no usable rows.")
+        only = f", where {data.where}" if data.where else ""
+        raise UsageError(f"{data.ref} (part {data.part!r}{only}) has no usable rows.")
     return kept
+
+
+def _load_set(data: DataRef, *, seeds: bool) -> list[Row]:
+    """The rows of a registered set, with its hazard codes; its definition says which rows and columns."""
+    if data != DataRef(ref=data.ref):
+        raise UsageError(f"{data.ref} is a registered set: columns and rows stand in its definition, name it alone.")
+    definition = set_definition(data.ref)
+    if definition.source.startswith("data:"):
+        checked_file(definition)
+    return [
+        {**row, "hazard": definition.hazards.get(row["hazard"], row["hazard"]), "ref": data.ref}
+        for row in load_table(definition.data(), seeds=seeds)
+    ]
 
 
 def count_excluded(data: DataRef) -> int:
@@ -81,6 +99,9 @@ def _check_columns(data: DataRef, rows: list[Row], *, seeds: bool) -> None:
         )
     if data.hazard and data.hazard not in columns:
         raise UsageError(f"{data.ref} has no column {data.hazard!r} (hazard). {found}")
+    for column in data.where:
+        if column not in columns:
+            raise UsageError(f"{data.ref} has no column {column!r} (where). {found}")
     if seeds and not data.hazard and "hazard" not in columns:
         raise UsageError(
             f"{data.ref} has prompts but no hazard category. {found} Attack seeds need a second column with "

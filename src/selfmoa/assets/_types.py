@@ -46,7 +46,7 @@ class AssetInfo:
     inside: str = ""
     """Path inside the (first) wheel."""
     revision: str = ""
-    """Commit of a hub: asset; empty until it was fetched."""
+    """Commit of a hub: asset (empty until it was fetched), sha256 of a set's file."""
 
     @property
     def size_bytes(self) -> int | None:
@@ -59,8 +59,9 @@ class AssetInfo:
         if self.wheels:
             digests = [wheel.sha256 for wheel in self.wheels]
             return "sha256:" + (digests[0] if len(digests) == 1 else _sha256(" ".join(digests)))
-        if self.ref.startswith("hub:"):
-            return f"commit:{self.revision}" if self.revision else ""
+        if self.ref.startswith(("hub:", "set:")):
+            pinned = "sha256" if len(self.revision) == 64 else "commit"
+            return f"{pinned}:{self.revision}" if self.revision else ""
         from selfmoa.assets._cache import content_hash
 
         path = Path(self.ref.removeprefix("path:")).expanduser()

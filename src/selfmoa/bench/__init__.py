@@ -8,7 +8,7 @@ from selfmoa.bench._metrics import DEFINITIONS, Definition, Metric, MetricChange
 from selfmoa.bench._ppi import Corrected, Stratum, ppi_mean, rogan_gladen, sensitivity_band
 from selfmoa.bench._sentences import cell, change_cell
 from selfmoa.bench._sets import SETS, EvaluationSets, Removal, SetName, Touch, build_sets, check_disjoint
-from selfmoa.bench._significance import detectable_change, equivalence_p, holm, mcnemar_p
+from selfmoa.bench._significance import detectable_change, detectable_rate_change, equivalence_p, holm, mcnemar_p
 from selfmoa.bench._stage import DevAnswer, StageCheck, stage_check
 from selfmoa.bench._statistics import (
     Estimate,
@@ -55,6 +55,7 @@ __all__ = [
     "compare",
     "compare_metrics",
     "detectable_change",
+    "detectable_rate_change",
     "equivalence_p",
     "holm",
     "krippendorff_alpha",

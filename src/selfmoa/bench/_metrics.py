@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
 
 from selfmoa.bench._evaluate import JudgeNote, Measured
 from selfmoa.bench._sets import SetName
@@ -47,6 +47,11 @@ class Metric:
     proxy: bool
     estimate: Estimate
     unit: Literal["share", "score", "words"]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Flat, as results.json holds it: value, low, high, n and unscored beside the rest."""
+        rest = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "estimate"}
+        return {**rest, **asdict(self.estimate)}
 
 
 @dataclass(frozen=True, slots=True)

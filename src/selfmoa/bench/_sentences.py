@@ -82,7 +82,7 @@ def warnings(metrics: Sequence[MetricChange], tolerance: float, n_touched: int) 
     for metric in metrics:
         if metric.name not in _ON_TOP and _lost(metric, tolerance):
             found.append(_sentence(_loss(metric, f"{metric.label} ({metric.set})", tolerance)))
-    small = {metric.set: metric.n for metric in metrics if metric.n < _SMALL}
+    small = {metric.set: metric.n for metric in metrics if 0 < metric.n < _SMALL}
     found += [f"Only {n} {name} prompts: intervals are wide." for name, n in small.items()]
     unscored = {metric.label: metric.unscored for metric in metrics if metric.unscored}
     found += [f"{label}: {n} prompts were not scored and are left out." for label, n in unscored.items()]
@@ -118,6 +118,8 @@ def _loss(metric: MetricChange, words: str, tolerance: float) -> str:
     """Words for a loss that is larger than the tolerance or cannot be excluded to be; else empty."""
     if metric.verdict in ("improved", "preserved", "none"):
         return ""
+    if metric.change.n == 0:
+        return f"{words} was not measured"
     shown, limit = change_cell(metric.change, metric.unit), _tolerance(tolerance)
     verb = "rose" if metric.direction == "lower" else "fell"
     if _point_loss(metric) > tolerance:

@@ -82,7 +82,7 @@ def build_sets(
     all but one prompt of each cluster of near-duplicates, across the three sets. From what is left n are
     drawn a set, evenly over its sources.
 
-    Raises `UsageError` where fewer than 10 prompts (or n, if smaller) are left in a set.
+    Raises `UsageError` where fewer than 10 prompts (or n, if smaller) are left in a set that names a table.
     """
     load = load or _load_table
     found = [(name, prompt) for name in SETS for prompt in _read(name, getattr(evaluate, name).data, load)]
@@ -91,7 +91,7 @@ def build_sets(
     for name in SETS:
         left = [prompt for owner, prompt in kept if owner == name]
         n = getattr(evaluate, name).n
-        if len(left) < min(n, _MIN_PROMPTS):
+        if getattr(evaluate, name).data and len(left) < min(n, _MIN_PROMPTS):
             raise UsageError(_too_few(name, len(left), min(n, _MIN_PROMPTS), removed))
         drawn[name] = _draw(left, n, seed)
     return EvaluationSets(**drawn, removed=tuple(removed))

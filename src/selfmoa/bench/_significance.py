@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["detectable_change", "equivalence_p", "holm", "mcnemar_p"]
+__all__ = ["detectable_change", "detectable_rate_change", "equivalence_p", "holm", "mcnemar_p"]
 
 _SEEN = 1.959963984540054 + 0.8416212335729143
 """z of a two-sided 5 % level plus z of 80 % power."""
@@ -44,6 +44,14 @@ def equivalence_p(before: Sequence[float | None], after: Sequence[float | None],
     if float(np.ptp(difference)) < 1e-12:  # no spread, no test
         return 0.0 if abs(float(difference[0])) < tolerance else 1.0
     return float(ttost_paired(now, then, -tolerance, tolerance)[0])
+
+
+def detectable_rate_change(n: int, changed: float = 0.25) -> float:
+    """The smallest true change of a rate that n paired prompts show with 80 % power at the 5 % level.
+
+    `changed` is the share of prompts whose verdict differs between the two models, a quarter where it is not known.
+    """
+    return _SEEN * math.sqrt(changed / n)
 
 
 def detectable_change(before: Sequence[float | None], after: Sequence[float | None]) -> float | None:

@@ -8,7 +8,7 @@ import sys
 import typer
 from rich.console import Console
 
-from selfmoa.cli import _assets, _audit, _compare, _gate, _judges, _recipes, _runs
+from selfmoa.cli import _assets, _audit, _compare, _gate, _judges, _recipes, _runs, _suites
 from selfmoa.errors import SelfMoaError
 
 __all__ = ["main"]
@@ -28,6 +28,7 @@ app.add_typer(_recipes.app, name="recipes")
 _judges.app.command("audit")(_audit.audit)
 app.add_typer(_judges.app, name="judges")
 app.add_typer(_assets.app, name="assets")
+app.add_typer(_suites.app, name="suites")
 
 
 @app.callback()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from selfmoa.cli._show import say, show_json, show_table
 from selfmoa.errors import UsageError
+
+if TYPE_CHECKING:
+    from selfmoa.compare import ComparedArms
 
 __all__ = ["compare"]
 
@@ -53,7 +56,7 @@ def compare(
         say(f"Comparison: {out / 'compare.html'}")
 
 
-def _write(found: object, out: Path) -> None:
+def _write(found: ComparedArms, out: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -61,7 +64,6 @@ def _write(found: object, out: Path) -> None:
     from selfmoa.report import write_comparison
     from selfmoa.run import write_text
 
-    assert isinstance(found, room.ComparedArms)
     out.mkdir(parents=True, exist_ok=True)
     write_comparison(found, out / "compare.html")
     write_text(out / "compare.json", json.dumps(room.to_json(found), indent=1) + "\n")

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from selfmoa import recipes
+from selfmoa import recipes, suites
 from selfmoa.cli._show import say, show_json, show_table
 from selfmoa.recipe import Recipe
 
@@ -67,8 +67,12 @@ def align(
 def evaluate(
     model: Annotated[str, typer.Argument(help="A model: wheel:NAME, directory, .gguf, hub:OWNER/NAME@REVISION.")],
     adapter: Annotated[Path | None, typer.Option("--adapter", help="A PEFT adapter directory.")] = None,
-    recipe: Annotated[str, typer.Option("--recipe", help="Recipe whose evaluation sets and judges are used.")] = "demo",
+    suite: Annotated[
+        str | None, typer.Option("--suite", help="quick, standard, paper, a YAML file, or a table of prompts.")
+    ] = None,
+    recipe: Annotated[str, typer.Option("--recipe", help="Recipe whose judges (and sets) are used.")] = "demo",
     override: Override = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Make every answer and verdict anew.")] = False,
     out: Annotated[Path, typer.Option("--out", help="Where results are written.")] = Path("runs/evaluation"),
     on_existing: Existing = Policy.RAISE,
     quiet: Quiet = False,
@@ -77,9 +81,19 @@ def evaluate(
     """Safety, over-refusal and helpfulness of a model by the gate judges; with an adapter, the paired change."""
     from selfmoa import api
 
-    chosen = with_model(recipes.load(recipe, override or []), model)
+    chosen = with_model(recipes.load(recipe, [] if suite else override or []), model)
+    if suite:
+        chosen = recipes.with_overrides(with_suite(chosen, suite), override or [])
     with stoppable():
-        result = api.evaluate(chosen, adapter=adapter, out=out, on_existing=on_existing.value, progress=_mode(quiet))
+        result = api.evaluate(
+            chosen,
+            adapter=adapter,
+            suite=bool(suite),
+            cache=not no_cache,
+            out=out,
+            on_existing=on_existing.value,
+            progress=_mode(quiet),
+        )
     if json:
         show_json(result)
         return
@@ -87,7 +101,7 @@ def evaluate(
         show_table(("figure", "prompts", "n (unscored)", "value [95 %]", "judge"), _figures(result))
     else:
         _show_result(result)
-    say(f"Results: {out / 'results.json'}")
+    say(f"Report: {out / 'report.html'}")
 
 
 def report(
@@ -133,6 +147,11 @@ def with_model(recipe: Recipe, model: str) -> Recipe:
     return recipe.model_copy(update={"name": name, "model": recipe.model.model_copy(update={"ref": ref})})
 
 
+def with_suite(recipe: Recipe, suite: str) -> Recipe:
+    """The same recipe with a suite's evaluation in place of its own."""
+    return recipe.model_copy(update={"evaluate": suites.load(suite).evaluate})
+
+
 def _mode(quiet: bool) -> Literal["auto", "quiet"]:
     return "quiet" if quiet else "auto"
 
@@ -152,11 +171,10 @@ def stoppable() -> Iterator[None]:
 def _figures(result: dict[str, Any]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for metric in result["metrics"]:
-        found = metric["estimate"]
-        bounds = [found[key] for key in ("value", "low", "high")]
+        bounds = [metric[key] for key in ("value", "low", "high")]
         shown = "-" if None in bounds else "{:.2f} [{:.2f}, {:.2f}]".format(*bounds)
         judge = metric["judge"] + (" (proxy)" if metric["proxy"] else "")
-        rows.append((metric["label"], metric["set"], f"{found['n']} ({found['unscored']})", shown, judge))
+        rows.append((metric["label"], metric["set"], f"{metric['n']} ({metric['unscored']})", shown, judge))
     return rows
 
 

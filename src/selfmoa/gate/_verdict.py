@@ -96,13 +96,13 @@ def _check(condition: Condition, metrics: Mapping[str, Mapping[str, Any]], max_u
 
 
 def _figure(metric: Mapping[str, Any], condition: Condition) -> Mapping[str, Any]:
-    if "estimate" in metric:  # the result of one model
+    if "change" not in metric:  # the result of one model
         if condition.of != "after":
             raise UsageError(
                 f"The policy asks for {condition.metric} {condition.of!r}, but this is the result of one model; "
                 "expected a comparison (selfmoa evaluate --adapter, or a run)."
             )
-        return dict(metric["estimate"])
+        return metric
     return dict(metric[condition.of])
 
 

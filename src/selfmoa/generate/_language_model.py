@@ -132,9 +132,9 @@ class LanguageModel:
         name = self.adapter(role)
         if name not in self.net.peft_config:
             self.net.add_adapter(name, self._lora)
-        weights = self._weights(name)
+        weights = self.adapter_parameters(role)
         if copy_of is not None:
-            source = self._weights(self.adapter(copy_of))
+            source = self.adapter_parameters(copy_of)
             for key, parameter in weights.items():
                 parameter.data.copy_(source[key].data)
             return
@@ -148,8 +148,9 @@ class LanguageModel:
             else:
                 parameter.data.zero_()
 
-    def _weights(self, adapter: str) -> dict[str, torch.nn.Parameter]:
-        mark = f".{adapter}."
+    def adapter_parameters(self, role: str) -> dict[str, torch.nn.Parameter]:
+        """The parameters of a role's adapter, named without the adapter's name."""
+        mark = f".{self.adapter(role)}."
         return {
             name.replace(mark, "."): parameter
             for name, parameter in self.net.named_parameters()

@@ -150,7 +150,7 @@ _SERVE = (
 OFFERS = re.compile(
     rf"\bi(?:'m| am)(?: \w+){{0,2}} {_EAGER} (?:\w+ ){{0,3}}?(?:to|of|for|and) (?:\w+ ){{0,2}}?{_SERVE}\b"
     rf"|\bi(?:'ll| will| can|'d be)(?: \w+){{0,3}} {_SERVE}\b"
-    r"|\b(?:please|feel free to|you can|go ahead and) (?:\w+ ){0,3}?(?:ask|provide|share|tell|send|describe|give"
+    r"|\b(?:please|just|feel free to|you can|go ahead and) (?:\w+ ){0,3}?(?:ask|provide|share|tell|send|describe|give"
     r"|let me know|go ahead)\b"
     r"|^(?:so |now |and )?(?:what|how|which|where|can|could|would|do)\b.*\b(?:your?|i (?:help|assist|do))\b.*\?$"
 )

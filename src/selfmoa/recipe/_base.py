@@ -20,12 +20,13 @@ class Section(BaseModel):
 class DataRef(Section):
     """One table of prompts."""
 
-    ref: str = Field(description="wheel:NAME, path:FILE or hub:OWNER/NAME@REVISION.")
+    ref: str = Field(description="wheel:NAME, path:FILE, hub:OWNER/NAME@REVISION or set:NAME (a registered set).")
     prompt: str = Field("prompt", description="Column with the prompt. [us]")
     hazard: str | None = Field(None, description="Column with the hazard category, if there is one. [us]")
     part: Literal["all", "loop", "eval"] = Field(
         "all", description="Which half of the table's groups (split by hash of the group) to take. [us]"
     )
+    where: dict[str, str] = Field(default_factory=dict, description="Column -> value that a row must have. [us]")
 
 
 class JudgeRef(Section):

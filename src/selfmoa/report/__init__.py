@@ -2,7 +2,8 @@
 
 from selfmoa.report._card import write_card
 from selfmoa.report._compare_page import write_comparison
+from selfmoa.report._evaluation_page import write_evaluation
 from selfmoa.report._explain import explain, explain_text
 from selfmoa.report._page import write_report
 
-__all__ = ["explain", "explain_text", "write_card", "write_comparison", "write_report"]
+__all__ = ["explain", "explain_text", "write_card", "write_comparison", "write_evaluation", "write_report"]

@@ -78,6 +78,7 @@ def _metric_row(metric: Row, cards: dict[str, Row]) -> Row:
         "n": integer(metric.get("n")),
         "unscored": integer(metric.get("unscored")),
         "any_unscored": bool(number(metric.get("unscored"))),
+        "value": estimate(metric, unit),
         "before": estimate(metric.get("before"), unit),
         "after": estimate(metric.get("after"), unit),
         "change": change(metric.get("change"), unit),

@@ -1,15 +1,18 @@
 """The run directory: every step is a file, every batch survives a kill, every event is in the journal."""
 
+from selfmoa.run._cache import Cache, cache_key
 from selfmoa.run._directory import OnExisting, Run, open_run
 from selfmoa.run._machine import describe_machine, peak_memory_mb, versions
 from selfmoa.run._progress import Progress, Task
 from selfmoa.run._storage import read_json, read_records, write_json, write_records, write_text
 
 __all__ = [
+    "Cache",
     "OnExisting",
     "Progress",
     "Run",
     "Task",
+    "cache_key",
     "describe_machine",
     "open_run",
     "peak_memory_mb",

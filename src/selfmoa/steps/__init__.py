@@ -7,10 +7,12 @@ from selfmoa.steps._attackers import retrain_attackers, train_attackers
 from selfmoa.steps._conclude import compare, conclude, describe, measure
 from selfmoa.steps._judge import judge
 from selfmoa.steps._prepare import judge_cache, load_model, load_side, prepare
+from selfmoa.steps._prepare_evaluation import prepare_evaluation
 from selfmoa.steps._select import prefer, select, summarise
-from selfmoa.steps._session import Session
+from selfmoa.steps._session import Evaluation, Session
 
 __all__ = [
+    "Evaluation",
     "Session",
     "align_target",
     "answer",
@@ -25,6 +27,7 @@ __all__ = [
     "measure",
     "prefer",
     "prepare",
+    "prepare_evaluation",
     "retrain_attackers",
     "select",
     "summarise",

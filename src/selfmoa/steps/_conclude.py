@@ -8,11 +8,14 @@ from typing import Any
 from selfmoa import bench
 from selfmoa.bench import Answer, Estimate, GateJudges, Measured
 from selfmoa.errors import UsageError
+from selfmoa.generate import Generator
 from selfmoa.judge import Evaluator, Item, card, kin_notes, make
+from selfmoa.recipe import JudgeRef
 from selfmoa.records import Attack, Pair, Score
 from selfmoa.run import read_json, read_records, write_json, write_records
+from selfmoa.steps._cached import CachedGenerator, CachedJudge
 from selfmoa.steps._judge import combined
-from selfmoa.steps._session import Session
+from selfmoa.steps._session import Evaluation, Session
 
 __all__ = ["compare", "conclude", "describe", "measure"]
 
@@ -20,7 +23,7 @@ _WEAK_AUC = 0.85
 """Below this a judge ranks one pair in seven or more the wrong way round."""
 
 
-def measure(session: Session, name: str) -> list[Measured]:
+def measure(session: Evaluation, name: str) -> list[Measured]:
     """Greedy answers of the target as it is now to every evaluation prompt, scored by the gate judges only."""
     recipe, run = session.recipe, session.run
     prompts = session.sets.prompts()
@@ -28,9 +31,11 @@ def measure(session: Session, name: str) -> list[Measured]:
     size = recipe.generate.batch_size
     order = sorted(range(len(prompts)), key=lambda index: (-len(prompts[index][1].text), index))
 
+    generator = _generator(session, name)
+
     def write(batch_number: int, batch: Sequence[int]) -> list[Answer]:
         return bench.answer_batch(
-            session.model,
+            generator,
             [prompts[index] for index in batch],
             role="target",
             max_new_tokens=recipe.evaluate.max_new_tokens,
@@ -48,7 +53,14 @@ def measure(session: Session, name: str) -> list[Measured]:
         return run.records(directory / f"{name}.parquet", Measured, lambda: _score(session, answers, name))
 
 
-def _score(session: Session, answers: Sequence[Answer], name: str) -> list[Measured]:
+def _generator(session: Evaluation, name: str) -> Generator:
+    if session.cache is None:
+        return session.model
+    adapter = session.run.manifest.get("adapter_sha256", "") if name == "after" else ""
+    return CachedGenerator(session.model, session.cache, f"{session.context.model_key} {adapter}")
+
+
+def _score(session: Evaluation, answers: Sequence[Answer], name: str) -> list[Measured]:
     """The gate's verdicts; each judge's own vote is kept for the audit."""
     votes: list[Score] = []
     found = bench.score(answers, _gate(session), max_unscored=session.recipe.judges.max_unscored, on_vote=votes.append)
@@ -56,14 +68,19 @@ def _score(session: Session, answers: Sequence[Answer], name: str) -> list[Measu
     return found
 
 
-def _gate(session: Session) -> GateJudges:
+def _gate(session: Evaluation) -> GateJudges:
     """The gate judges, loaded for one scoring and let go."""
-    side, context = session.recipe.judges.gate, session.context
+    side = session.recipe.judges.gate
+
+    def load(ref: JudgeRef) -> Evaluator:
+        judge = make(ref, session.context)
+        return CachedJudge(judge, session.cache) if session.cache else judge
+
     return GateJudges(
-        safety=[make(ref, context) for ref in side.safety],
-        helpfulness=[make(ref, context) for ref in side.helpfulness],
-        refusal=make(side.refusal, context),
-        coherence=make(side.coherence, context),
+        safety=[load(ref) for ref in side.safety],
+        helpfulness=[load(ref) for ref in side.helpfulness],
+        refusal=load(side.refusal),
+        coherence=load(side.coherence),
     )
 
 
@@ -80,7 +97,7 @@ def conclude(session: Session) -> None:
     run.event("finished", "run", first_line=result["first_line"])
 
 
-def compare(session: Session, *, notes: Sequence[str] = ()) -> dict[str, Any]:
+def compare(session: Evaluation, *, notes: Sequence[str] = ()) -> dict[str, Any]:
     """The paired before/after comparison, written to results.json; `notes` join its warnings."""
     run = session.run
     before, after = (
@@ -96,8 +113,7 @@ def compare(session: Session, *, notes: Sequence[str] = ()) -> dict[str, Any]:
         judges=_gate(session).notes(),
         removed=session.sets.removed_counts(),
         touched=touched,
-        train_change=_safety_change(session, session.judges.safety, "train", before, after),
-        watch_change=_safety_change(session, session.watch, "watch", before, after),
+        **_seen_by_others(session, before, after),
         notes=[*notes, *_weak(cards), *_kin(session)],
     ).to_json()
     write_json(run.directory / "results.json", result)
@@ -116,29 +132,46 @@ def _stage_notes(session: Session) -> list[str]:
     ]
 
 
-def describe(session: Session) -> dict[str, Any]:
+def describe(session: Evaluation) -> dict[str, Any]:
     """The figures of one model, without a comparison, written to results.json."""
     run = session.run
     items = read_records(run.directory / "evaluation" / "before.parquet", Measured) or []
     metrics = bench.summarise(items, judges=_gate(session).notes())
     cards = list(_cards(session))
     write_json(run.directory / "judges.json", cards)
-    result = {"schema": 1, "model": run.recipe.model.ref, "metrics": metrics, "warnings": _weak(cards)}
+    result = {
+        "schema": 2,
+        "model": run.recipe.model.ref,
+        "metrics": [metric.as_dict() for metric in metrics if metric.estimate.n or metric.estimate.unscored],
+        "removed": session.sets.removed_counts(),
+        "warnings": _weak(cards),
+    }
     write_json(run.directory / "results.json", result)
     run.finish()
     return run.result or {}
 
 
-def _made_by_the_run(session: Session) -> Iterable[tuple[str, list[str]]]:
+def _made_by_the_run(session: Evaluation) -> Iterable[tuple[str, list[str]]]:
     attacks: list[str] = []
     pairs: list[str] = []
-    for number in range(1, session.recipe.loop.n_rounds + 1):
-        directory = session.run.round(number)
+    for directory in sorted(session.trained_in.glob("round_*")) if session.trained_in else []:
         found = read_records(directory / "attacks.parquet", Attack) or []
         attacks += [text for item in found if item.status == "kept" for text in (item.expansion, item.hidden)]
         pairs += [pair.prompt for pair in read_records(directory / "pairs.parquet", Pair) or []]
     yield "generated attacks", attacks
     yield "trained pairs", pairs
+
+
+def _seen_by_others(
+    session: Evaluation, before: Sequence[Measured], after: Sequence[Measured]
+) -> dict[str, Estimate | None]:
+    """The training and watch judges' change of safety; nothing where only the gate's were loaded."""
+    if not isinstance(session, Session):
+        return {}
+    return {
+        "train_change": _safety_change(session, session.judges.safety, "train", before, after),
+        "watch_change": _safety_change(session, session.watch, "watch", before, after),
+    }
 
 
 def _safety_change(
@@ -155,12 +188,12 @@ def _safety_change(
     return bench.paired_mean_change(means[0], means[1]) if means[0] and judges else None
 
 
-def _kin(session: Session) -> list[str]:
+def _kin(session: Evaluation) -> list[str]:
     notes = kin_notes(session.recipe.judges)
     return [f"Not every judge is independent: {'; '.join(notes)}."] if notes else []
 
 
-def _cards(session: Session) -> Iterable[dict[str, Any]]:
+def _cards(session: Evaluation) -> Iterable[dict[str, Any]]:
     """Cards of the judges in use; outside models are named, and said to be unmeasured here."""
     sides = session.recipe.judges
     listed = [

@@ -14,11 +14,21 @@ from selfmoa.errors import RecipeError, UsageError
 from selfmoa.generate import LanguageModel, Request
 from selfmoa.judge import EvaluatorContext, Item, check_floor, holds_head, make
 from selfmoa.recipe import DataRef, JudgeSide, Recipe
-from selfmoa.records import Draft
+from selfmoa.records import Draft, Prompt
 from selfmoa.run import Run, read_json, write_json
 from selfmoa.steps._session import Session, TrainJudges
 
-__all__ = ["judge_cache", "load_model", "load_side", "prepare"]
+__all__ = [
+    "check_lengths",
+    "describe_assets",
+    "gather_material",
+    "judge_cache",
+    "judge_context",
+    "judge_objectives",
+    "load_model",
+    "load_side",
+    "prepare",
+]
 
 _JUDGE_DATA = "wheel:pyrit-human-scores"
 
@@ -32,30 +42,26 @@ def prepare(run: Run) -> Session:
         model, files = load_model(recipe)
         for role in ("expander", "hider"):
             model.add_role(role, copy_of="target")
-        material, sets = _material(recipe, model)
+        material, sets = gather_material(recipe, model)
         _check_pool(recipe, run, material)
-        _check_lengths(recipe, model, material, sets)
+        _check_hidden(recipe, model)
+        own = (*material.attacks, *material.benign, *material.dev)
+        check_lengths(recipe, model, [*own, *(prompt for _, prompt in sets.prompts())])
         run.json(run.directory / "removed.json", lambda: sets.removed)
-        _describe(run, model, files)
-        context = EvaluatorContext(
-            cache=judge_cache(),
-            model=model,
-            model_key=files.key,
-            batch_size=recipe.judges.batch_size,
-            ledgers=run.directory / "ledgers",
-            state=read_json(run.directory / "calibration.json") or {},
-        )
+        describe_assets(run, model, files)
+        context = judge_context(run, model, files)
         say("Loading the training judges (the first time their heads are trained; minutes)")
         check_floor(recipe.judges, context)
         judges = load_side(recipe.judges.train, context)
         watch = tuple(make(ref, context) for ref in recipe.judges.watch) if recipe.stage.check else ()
-    evaluation = [prompt.text for prompt in (*sets.harmful, *sets.edgy, *sets.benign)]
     session = Session(
         run=run,
         model=model,
         material=material,
         sets=sets,
-        fence=Fence([*evaluation, *(prompt.text for prompt in material.dev)]),
+        trained_in=run.directory,
+        cache=None,
+        fence=Fence([*sets.texts(), *(prompt.text for prompt in material.dev)]),
         context=context,
         judges=judges,
         watch=watch,
@@ -80,6 +86,18 @@ def load_model(recipe: Recipe) -> tuple[LanguageModel, assets.ModelFiles]:
     return model, files
 
 
+def judge_context(run: Run, model: LanguageModel, files: assets.ModelFiles) -> EvaluatorContext:
+    """What the judges of a run are made with."""
+    return EvaluatorContext(
+        cache=judge_cache(),
+        model=model,
+        model_key=files.key,
+        batch_size=run.recipe.judges.batch_size,
+        ledgers=run.directory / "ledgers",
+        state=read_json(run.directory / "calibration.json") or {},
+    )
+
+
 def judge_cache() -> Path:
     """Where trained heads are kept."""
     return assets.cache_dir("judges")
@@ -95,7 +113,7 @@ def load_side(side: JudgeSide, context: EvaluatorContext) -> TrainJudges:
     )
 
 
-def _material(recipe: Recipe, model: LanguageModel) -> tuple[Material, EvaluationSets]:
+def gather_material(recipe: Recipe, model: LanguageModel) -> tuple[Material, EvaluationSets]:
     """Seeds first, then evaluation items that touch no seed, no development prompt and no judge objective."""
     limit = recipe.attack.hidden_max_tokens
 
@@ -115,20 +133,30 @@ def _material(recipe: Recipe, model: LanguageModel) -> tuple[Material, Evaluatio
         hidden_fits=fits,
         seed=recipe.seed,
     )
-    against: dict[str, Sequence[str]] = {"seeds and development prompts": material.texts()}
-    if any(holds_head(name) for name in recipe.judges.names()):
-        rows = assets.load_table(DataRef(ref=_JUDGE_DATA, prompt="objective"))
-        against["judge-training objectives"] = sorted({str(row["objective"]) for row in rows})
+    against = {"seeds and development prompts": material.texts(), **judge_objectives(recipe)}
     return material, build_sets(recipe.evaluate, seed=recipe.seed, against=against)
+
+
+def judge_objectives(recipe: Recipe) -> dict[str, list[str]]:
+    """What the recipe's embedded heads were trained on; empty where it uses none."""
+    if not any(holds_head(name) for name in recipe.judges.names()):
+        return {}
+    rows = assets.load_table(DataRef(ref=_JUDGE_DATA, prompt="objective"))
+    return {"judge-training objectives": sorted({str(row["objective"]) for row in rows})}
 
 
 def _rows(refs: Sequence[DataRef], *, seeds: bool = False) -> list[dict[str, Any]]:
     return [row for ref in refs for row in assets.load_table(ref, seeds=seeds)]
 
 
-def _check_lengths(recipe: Recipe, model: LanguageModel, material: Material, sets: EvaluationSets) -> None:
-    """Raise `UsageError` where a prompt, or the longest hidden prompt that is allowed, leaves no room for an answer."""
-    room = model.context_length - max(recipe.generate.sampling.max_new_tokens, recipe.evaluate.max_new_tokens)
+def _room(recipe: Recipe, model: LanguageModel) -> int:
+    """Tokens of a prompt that leave room for the longest answer."""
+    return model.context_length - max(recipe.generate.sampling.max_new_tokens, recipe.evaluate.max_new_tokens)
+
+
+def _check_hidden(recipe: Recipe, model: LanguageModel) -> None:
+    """Raise `UsageError` where the longest hidden prompt that is allowed leaves no room for an answer."""
+    room = _room(recipe, model)
     longest = model.length(Request(user="")) + recipe.attack.hidden_max_tokens
     if recipe.attack.hide and longest > room:
         raise UsageError(
@@ -136,7 +164,11 @@ def _check_lengths(recipe: Recipe, model: LanguageModel, material: Material, set
             f"answer, {room} fit into this model's context of {model.context_length}. "
             "Lower attack.hidden_max_tokens or the answers' max_new_tokens."
         )
-    prompts = (*material.attacks, *material.benign, *material.dev, *sets.harmful, *sets.edgy, *sets.benign)
+
+
+def check_lengths(recipe: Recipe, model: LanguageModel, prompts: Sequence[Prompt]) -> None:
+    """Raise `UsageError` where a prompt leaves no room for an answer."""
+    room = _room(recipe, model)
     for prompt in prompts:
         length = model.length(Request(user=prompt.text))
         if length > room:
@@ -161,7 +193,8 @@ def _check_pool(recipe: Recipe, run: Run, material: Material) -> None:
         )
 
 
-def _describe(run: Run, model: LanguageModel, files: assets.ModelFiles) -> None:
+def describe_assets(run: Run, model: LanguageModel, files: assets.ModelFiles) -> None:
+    """Model and assets, into the manifest."""
     needed = assets.plan(run.recipe)
     run.update_manifest(
         model={
@@ -172,7 +205,10 @@ def _describe(run: Run, model: LanguageModel, files: assets.ModelFiles) -> None:
             "architecture": model.base_name,
             "parameters": sum(p.numel() for n, p in model.net.named_parameters() if "lora_" not in n),
         },
-        assets=[asdict(info) for info in needed],
+        # a model's own key stands above; hashing gigabytes again would tell nothing more
+        assets=[
+            {**asdict(info), "sha256": info.hash if info.wheels or info.kind == "table" else ""} for info in needed
+        ],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from selfmoa.assets import is_excluded
 from selfmoa.attack import History, Material, Pool
@@ -13,9 +14,9 @@ from selfmoa.generate import Generation, LanguageModel, Request
 from selfmoa.judge import Evaluator, EvaluatorContext, Item
 from selfmoa.recipe import Recipe, Sampling
 from selfmoa.records import Pair
-from selfmoa.run import Run
+from selfmoa.run import Cache, Run
 
-__all__ = ["Session", "TrainJudges"]
+__all__ = ["Evaluation", "Session", "TrainJudges"]
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,31 @@ class TrainJudges:
 
 
 @dataclass
-class Session:
-    """The state of a run in memory. All of it is rebuilt from the run directory on resume."""
+class Evaluation:
+    """A model, the prompts it is measured on, and what its judges need."""
 
     run: Run
     model: LanguageModel
-    material: Material
     sets: EvaluationSets
+    context: EvaluatorContext
+    trained_in: Path | None
+    """Directory of the run whose prompts the adapter was trained on; None where nothing was trained."""
+    cache: Cache | None
+    """Answers and votes of earlier evaluations; a run of the loop makes its own."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """The run's recipe."""
+        return self.run.recipe
+
+
+@dataclass
+class Session(Evaluation):
+    """The state of a run in memory. All of it is rebuilt from the run directory on resume."""
+
+    material: Material
     fence: Fence
     """Refuses generated prompts that touch an evaluation or development prompt."""
-    context: EvaluatorContext
     judges: TrainJudges
     watch: tuple[Evaluator, ...]
     """Safety judges that neither train nor grade; empty where no stage is checked."""
@@ -61,11 +77,6 @@ class Session:
     flips: list[tuple[int, int]] = field(default_factory=list)
     """(turned by a change, all) attack pairs of each round since the last stage."""
     stages: int = 0
-
-    @property
-    def recipe(self) -> Recipe:
-        """The run's recipe."""
-        return self.run.recipe
 
     def seed(self, *parts: object) -> int:
         """A seed for one step, derived from the recipe's; below 2**31."""

@@ -16,24 +16,14 @@ from selfmoa.generate import LanguageModel
 __all__ = ["lent", "quiet", "restore", "scale_update", "snapshot"]
 
 
-def _parameters(model: LanguageModel, role: str) -> dict[str, torch.nn.Parameter]:
-    """The adapter's parameters, named without the adapter's name."""
-    mark = f".{model.adapter(role)}."
-    return {
-        name.replace(mark, "."): parameter
-        for name, parameter in model.net.named_parameters()
-        if mark in name and "lora_" in name
-    }
-
-
 def snapshot(model: LanguageModel, role: str) -> dict[str, torch.Tensor]:
     """A copy of a role's adapter weights, on the CPU."""
-    return {name: p.detach().to("cpu", copy=True) for name, p in _parameters(model, role).items()}
+    return {name: p.detach().to("cpu", copy=True) for name, p in model.adapter_parameters(role).items()}
 
 
 def restore(model: LanguageModel, role: str, weights: Mapping[str, torch.Tensor]) -> None:
     """Write a snapshot back, bit for bit."""
-    parameters = _parameters(model, role)
+    parameters = model.adapter_parameters(role)
     if parameters.keys() != weights.keys():
         raise UsageError(
             f"The snapshot holds {len(weights)} tensors, the adapter of {role!r} {len(parameters)}; "

@@ -1,0 +1,143 @@
+"""The self-contained HTML page of an evaluation of one model, or of a model and its adapter."""
+
+from __future__ import annotations
+
+import importlib
+from collections import Counter, defaultdict
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from selfmoa.bench import DEFINITIONS, Definition, Measured, detectable_rate_change, proportion
+from selfmoa.report._facts import asset_rows, limits, machine_rows, removed, title
+from selfmoa.report._load import RunData, load_run
+from selfmoa.report._page import environment
+from selfmoa.report._results import judge_cards, metric_rows, weakness
+from selfmoa.report._text import count, estimate, integer
+from selfmoa.run import read_records, write_text
+
+__all__ = ["write_evaluation"]
+
+Row = dict[str, Any]
+_ARMS = ("before", "after")
+_GROUPED = {"attack_success": "Attack success by hazard", "over_refusal": "Over-refusal by type of prompt"}
+
+
+def write_evaluation(directory: Path) -> Path:
+    """Write `report.html` of an evaluation; no prompt or answer is on it. Raises `UsageError` where there is none."""
+    run = load_run(directory)
+    arms = {name: read_records(run.directory / "evaluation" / f"{name}.parquet", Measured) or [] for name in _ARMS}
+    metrics = metric_rows(run.results, run.judges)
+    told = {
+        "title": title(run),
+        "facts": _facts(run, arms["before"]),
+        "summary": _summary(run, metrics),
+        "warnings": [str(line) for line in run.results.get("warnings") or []],
+        "paired": bool(arms["after"]),
+        "rows": metrics,
+        "strict": metric_rows(run.results, run.judges, "metrics_without_touched"),
+        "touched": count(len(run.results.get("touched") or []), "prompt"),
+        "groups": [_group(name, words, arms) for name, words in _GROUPED.items()],
+        "sets": _sets(run, arms["before"]),
+        "removed": removed(run),
+        "judges": judge_cards([card for card in run.judges if card.get("side") == "gate"]),
+        "command": str(run.manifest.get("command") or "selfmoa evaluate ..."),
+        "environment": machine_rows(run),
+        "limits": limits(run, metrics),
+        "version": importlib.import_module("selfmoa").__version__,
+        "css": Markup((files("selfmoa.report") / "templates" / "report.css").read_text(encoding="utf-8")),
+    }
+    path = run.directory / "report.html"
+    write_text(path, environment().get_template("evaluation.html.j2").render(told))
+    return path
+
+
+def _facts(run: RunData, items: list[Measured]) -> list[str]:
+    model = run.manifest.get("model") or {}
+    return [str(model.get("ref") or ""), count(len(items), "prompt"), f"seed {run.manifest.get('seed', '')}"]
+
+
+def _summary(run: RunData, metrics: list[Row]) -> list[str]:
+    """Three sentences: what came out, what it cost the harmless, how far to trust it."""
+    by_name = {row["name"]: row for row in metrics}
+    if run.results.get("first_line"):
+        found = [str(run.results["first_line"]), str(run.results.get("headline") or "")]
+    else:
+        found = [_told(by_name, _HARM), _told(by_name, _HARMLESS)]
+    attack = next((row for row in run.results.get("metrics") or [] if row.get("name") == "attack_success"), None)
+    weak = [str(card.get("name")) for card in run.judges if card.get("side") == "gate" and weakness(card)]
+    doubt = (
+        f"{', '.join(weak)} {'is a weak judge' if len(weak) == 1 else 'are weak judges'}"
+        if weak
+        else ("The judges were measured, and no label of these very answers corrects them")
+    )
+    seen = detectable_rate_change(int(attack["n"])) if attack and attack.get("n") else None
+    missed = (
+        f"; with so many prompts a change of less than {100 * seen:.0f} points would probably be missed" if seen else ""
+    )
+    return [line for line in (*found, f"{doubt[:1].upper()}{doubt[1:]}{missed}.") if line]
+
+
+_HARM = (
+    ("attack_success", "answered unsafely on {value} of {n} harmful prompts"),
+    ("refusal_harmful", "declined {value}"),
+)
+_HARMLESS = (
+    ("over_refusal", "declined {value} of {n} harmless prompts that sound harmful"),
+    ("refusal_benign", "declined {value} of {n} plain ones"),
+    ("helpfulness_harmless", "was rated {value} for helpfulness on them (0 to 1)"),
+)
+
+
+def _told(rows: dict[str, Row], parts: tuple[tuple[str, str], ...]) -> str:
+    words = [text.format(value=rows[name]["value"], n=rows[name]["n"]) for name, text in parts if name in rows]
+    return f"The model {' and '.join(words)}." if words else ""
+
+
+def _group(name: str, words: str, arms: dict[str, list[Measured]]) -> Row:
+    definition = next(item for item in DEFINITIONS if item.name == name)
+    names = [arm for arm in _ARMS if arms[arm]]
+    tables = [_by_hazard(definition, arms[arm]) for arm in names]
+    rows = [
+        {
+            "name": group,
+            "n": integer(len(tables[0][group])),
+            "cells": [_rate(table[group]) for table in tables],
+        }
+        for group in sorted(tables[0])
+    ]
+    return {"title": words, "arms": names if len(names) > 1 else ["Rate"], "rows": rows}
+
+
+def _by_hazard(definition: Definition, items: list[Measured]) -> dict[str, list[float | None]]:
+    found: dict[str, list[float | None]] = defaultdict(list)
+    for item in definition.members(items):
+        found[item.hazard].append(definition.value(item))
+    return found
+
+
+def _rate(values: list[float | None]) -> str:
+    scored = [value == 1 for value in values if value is not None]
+    rate = proportion(sum(scored), len(scored))
+    return estimate({"value": rate.value, "low": rate.low, "high": rate.high})
+
+
+def _sets(run: RunData, items: list[Measured]) -> list[Row]:
+    known = {row["ref"]: row for row in asset_rows(run)}
+    used = Counter((item.set, item.source) for item in items)
+    rows = []
+    for (name, ref), n in used.items():
+        asset = known.get(ref, {})
+        rows.append(
+            {
+                "ref": ref,
+                "title": asset.get("title") or ref,
+                "set": name,
+                "n": integer(n),
+                "licence": asset.get("licence") or "unknown",
+                "hash": str(asset.get("sha256") or "")[:23],
+            }
+        )
+    return rows

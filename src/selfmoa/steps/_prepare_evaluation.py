@@ -1,0 +1,54 @@
+"""Load what an evaluation needs: the model, its prompts and the gate judges; nothing that trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from selfmoa import assets, recipes
+from selfmoa.bench import EvaluationSets, build_sets
+from selfmoa.run import Cache, Run
+from selfmoa.steps._prepare import (
+    check_lengths,
+    describe_assets,
+    gather_material,
+    judge_context,
+    judge_objectives,
+    load_model,
+)
+from selfmoa.steps._session import Evaluation
+
+__all__ = ["prepare_evaluation"]
+
+
+def prepare_evaluation(
+    run: Run, *, suite: bool, trained_in: Path | None = None, cache: Cache | None = None
+) -> Evaluation:
+    """The session of an evaluation, fresh or resumed.
+
+    Without a suite the prompts are those that a run of the recipe evaluates on. A suite's are kept apart from the
+    judges' training objectives and from the seeds of the run that made the adapter (`trained_in`).
+    """
+    recipe = run.recipe
+    assets.check_licences(recipe)
+    with run.measured("prepare"):
+        run.progress.say(f"Loading {recipe.model.ref}")
+        model, files = load_model(recipe)
+        sets = _suite_sets(run, trained_in) if suite else gather_material(recipe, model)[1]
+        check_lengths(recipe, model, [prompt for _, prompt in sets.prompts()])
+        run.json(run.directory / "removed.json", lambda: sets.removed)
+        describe_assets(run, model, files)
+    return Evaluation(run, model, sets, judge_context(run, model, files), trained_in, cache)
+
+
+def _suite_sets(run: Run, trained_in: Path | None) -> EvaluationSets:
+    against = {**judge_objectives(run.recipe), **_seeds(trained_in)}
+    return build_sets(run.recipe.evaluate, seed=run.recipe.seed, against=against)
+
+
+def _seeds(trained_in: Path | None) -> dict[str, list[str]]:
+    """The seed prompts of the run that made the adapter."""
+    if trained_in is None:
+        return {}
+    seeds = recipes.load(trained_in / "recipe.yaml").seeds
+    rows = [row for ref in (*seeds.attack, *seeds.benign) for row in assets.load_table(ref)]
+    return {f"seeds of {trained_in.name}": [str(row["prompt"]) for row in rows]}

@@ -1,0 +1,129 @@
+"""Evaluation suites and the registry of sets: what is shipped reads, what is wrong is refused with a reason."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from selfmoa import assets, suites
+from selfmoa.assets import _sets, load_table, set_definitions
+from selfmoa.errors import AssetError, UsageError
+from selfmoa.recipe import DataRef
+
+
+def test_every_shipped_suite_reads_and_names_known_sets() -> None:
+    assert {"quick", "standard", "paper"} <= set(suites.names())
+    for name in suites.names():
+        suite = suites.load(name)
+        assert suite.description
+        for kind, role in (("harmful", {"attack"}), ("edgy", {"borderline"}), ("benign", {"safe", "instruction"})):
+            for ref in getattr(suite.evaluate, kind).data:
+                assert set_definitions()[ref.ref.removeprefix("set:")].role in role
+
+
+def test_the_standard_suite_allows_commercial_use() -> None:
+    suite = suites.load("standard").evaluate
+    refs = [ref.ref for part in (suite.harmful, suite.edgy, suite.benign) for ref in part.data]
+    assert all(assets.info(ref, kind="table").commercial for ref in refs)
+    assert not assets.info("set:i-cona", kind="table").commercial
+
+
+@pytest.mark.parametrize("name", sorted(set_definitions()))
+def test_every_set_reads_with_its_columns(name: str) -> None:
+    definition = set_definitions()[name]
+    if not assets.is_cached(f"set:{name}", kind="table"):
+        pytest.skip(f"set:{name} is not at hand (selfmoa assets pull, or SELFMOA_DATA)")
+    rows = load_table(DataRef(ref=f"set:{name}"))
+    assert all(row["prompt"] and row["ref"] == f"set:{name}" for row in rows)
+    assert set(definition.hazards.values()) <= {row["hazard"] for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("name", "n"),
+    [
+        ("i-malicious-instructions", 100),
+        ("i-cona", 178),
+        ("i-controversial", 40),
+        ("i-physical-safety-unsafe", 100),
+        ("q-harm", 100),
+        ("x-unsafe", 200),
+        ("x-safe", 250),
+        ("i-alpaca", 50),
+        ("i-physical-safety-safe", 100),
+    ],
+)
+def test_the_papers_sets_have_the_papers_sizes(
+    name: str, n: int, shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counts of the paper's section 4; what the content filter leaves out is not in ours."""
+    monkeypatch.setenv("SELFMOA_DATA", str(shared_data))
+    definition = set_definitions()[name]
+    found = load_table(DataRef(ref=f"set:{name}"))
+    left_out = assets.count_excluded(definition.data().model_copy(update={"where": {}}))
+    assert n - left_out <= len(found) <= n
+
+
+def test_a_data_file_that_is_missing_or_another_version_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SELFMOA_DATA", str(tmp_path))
+    with pytest.raises(AssetError, match="published at github"):
+        load_table(DataRef(ref="set:x-safe"))
+    (tmp_path / "xstest").mkdir()
+    (tmp_path / "xstest" / "xstest_prompts.csv").write_text("prompt,label,type\n[a question about X],safe,t\n")
+    with pytest.raises(AssetError, match="expected 11783fb2"):
+        load_table(DataRef(ref="set:x-safe"))
+    with pytest.raises(AssetError, match="Did you mean 'x-safe'"):
+        load_table(DataRef(ref="set:x-saf"))
+
+
+def test_a_definition_with_an_unknown_code_or_field_is_refused() -> None:
+    good = {"title": "T", "version": 1, "role": "attack", "source": "path:x.csv"}
+    assert _sets.parse_sets({"t": good})["t"].language == "en"
+    with pytest.raises(UsageError, match=r"Set 't'.*unknown hazard code 'vcx'.*'vcr'"):
+        _sets.parse_sets({"t": {**good, "hazards": {"a": "vcx"}}})
+    with pytest.raises(UsageError, match="Set 't': colour"):
+        _sets.parse_sets({"t": {**good, "colour": "red"}})
+
+
+def test_rows_are_taken_by_column_and_lists_of_columns_read(tmp_path: Path) -> None:
+    table = tmp_path / "t.json"
+    table.write_text(json.dumps({"text": ["[p1]", "[p2]"], "label": ["safe", "unsafe"]}))
+    rows = load_table(DataRef(ref=f"path:{table}", prompt="text", where={"label": "safe"}))
+    assert [row["prompt"] for row in rows] == ["[p1]"]
+    with pytest.raises(UsageError, match="no column 'tone' \\(where\\)"):
+        load_table(DataRef(ref=f"path:{table}", prompt="text", where={"tone": "x"}))
+    with pytest.raises(UsageError, match="no usable rows"):
+        load_table(DataRef(ref=f"path:{table}", prompt="text", where={"label": "other"}))
+    with pytest.raises(UsageError, match="name it alone"):
+        load_table(DataRef(ref="set:harmbench", hazard="x"))
+
+
+def test_a_table_of_prompts_is_a_suite_by_role(tmp_path: Path) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text("prompt,role\n[harmful request about X],attack\n[question about Y],safe\n")
+    suite = suites.load(table)
+    assert suite.name == "mine" and suite.evaluate.harmful.data and suite.evaluate.benign.data
+    assert not suite.evaluate.edgy.data
+    assert [row["prompt"] for row in load_table(suite.evaluate.benign.data[0])] == ["[question about Y]"]
+    table.write_text("prompt\n[harmful request about X]\n")
+    assert not suites.load(table).evaluate.benign.data, "without roles all are attacks"
+    table.write_text("prompt,role\n[p],evil\n")
+    with pytest.raises(UsageError, match="role 'evil' is unknown; expected attack, borderline, safe"):
+        suites.load(table)
+
+
+def test_a_suite_that_is_wrong_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="Did you mean 'quick'"):
+        suites.load("quik")
+    file = tmp_path / "mine.yaml"
+    with pytest.raises(UsageError, match="cannot be read"):
+        suites.load(file)
+    file.write_text("harmful: {}\n")
+    with pytest.raises(UsageError, match="no section 'evaluate'"):
+        suites.load(file)
+    file.write_text("evaluate: {harmful: {data: [x], n: 0}}\n")
+    with pytest.raises(UsageError, match=r"harmful\.n"):
+        suites.load(file)
