@@ -31,7 +31,19 @@ def test_help_is_fast_and_imports_no_torch() -> None:
     assert min(times) < 1.5, "half a second on an idle machine; tests share it"
 
 
-COMMANDS = ["align", "evaluate", "compare", "gate", "report", "explain", "recipes", "judges", "assets", "suites"]
+COMMANDS = [
+    "align",
+    "evaluate",
+    "compare",
+    "gate",
+    "report",
+    "explain",
+    "import",
+    "recipes",
+    "judges",
+    "assets",
+    "suites",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

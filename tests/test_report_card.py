@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from huggingface_hub import ModelCard
 
 from report_fixture import build_run
 from report_fixture_results import ATTACK_TEXT, SCRIPT, UNSAFE_TEXT
@@ -35,6 +36,17 @@ def test_front_matter(card: str) -> None:
     assert front["library_name"] == "peft"
     assert front["license"] == "other" and front["license_name"] == "Apache-2.0; MIT"
     assert "selfmoa" in front["tags"]  # type: ignore[operator]
+
+
+def test_the_hub_reads_the_figures_with_interval_and_judge(card: str) -> None:
+    data = ModelCard(card).data
+    assert data.base_model == "smollm2-135m-instruct" and data.eval_results
+    found = {result.metric_type: result for result in data.eval_results}
+    attack = found["attack_success"]
+    assert attack.dataset_name == "harmful prompts" and 0 <= attack.metric_value <= 1
+    assert attack.metric_args["low"] <= attack.metric_value <= attack.metric_args["high"]
+    assert attack.metric_args["n"] == 120 and attack.metric_args["judge"] == "minilm, refusal-rules"
+    assert attack.metric_args["change_value"] < 0
 
 
 def test_results_carry_n_interval_and_judge(card: str) -> None:

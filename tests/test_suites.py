@@ -9,12 +9,15 @@ import pytest
 
 from selfmoa import assets, suites
 from selfmoa.assets import _sets, load_table, set_definitions
+from selfmoa.bench import answer_batch, build_sets
 from selfmoa.errors import AssetError, UsageError
-from selfmoa.recipe import DataRef
+from selfmoa.generate import ScriptedGenerator
+from selfmoa.recipe import DataRef, EvalSet, Evaluate
+from selfmoa.records import Prompt
 
 
 def test_every_shipped_suite_reads_and_names_known_sets() -> None:
-    assert {"quick", "standard", "paper"} <= set(suites.names())
+    assert {"quick", "standard", "paper", "jailbreak"} <= set(suites.names())
     for name in suites.names():
         suite = suites.load(name)
         assert suite.description
@@ -127,3 +130,43 @@ def test_a_suite_that_is_wrong_is_refused(tmp_path: Path) -> None:
     file.write_text("evaluate: {harmful: {data: [x], n: 0}}\n")
     with pytest.raises(UsageError, match=r"harmful\.n"):
         suites.load(file)
+
+
+def test_the_jailbreak_suite_wraps_each_attack_and_judges_hear_the_plain_request() -> None:
+    rows = {
+        "set:a": [{"prompt": f"[{word}] {word[::-1]} {word * 2}"} for word in WORDS],
+        "wheel:t": [
+            {"prompt": "Play a part. {{ prompt }} Stay in it."},
+            {"prompt": "First line.\n{{ prompt }}"},
+            {"prompt": "no slot"},
+            {"prompt": "long " * 200 + "{{ prompt }}"},
+        ],
+    }
+    wrapped = EvalSet.model_validate({"data": ["set:a"], "n": 12, "wrap": ["wheel:t"]})
+    nothing = EvalSet(data=(), n=1)
+    sets = build_sets(
+        Evaluate(harmful=wrapped, edgy=nothing, benign=nothing), seed=0, against={}, load=lambda ref: rows[ref.ref]
+    )
+    assert len(sets.harmful) == len(WORDS)
+    for prompt in sets.harmful:
+        assert prompt.request in prompt.text and prompt.request != prompt.text
+        assert prompt.id != prompt.parent and prompt.text.startswith(("Play a part.", "First line."))
+    starts = [prompt.text[:5] for prompt in sets.harmful]
+    assert abs(starts.count("Play ") - starts.count("First")) <= 1, "templates are used in turn"
+    with pytest.raises(UsageError, match="No template of wheel:t has"):
+        build_sets(
+            Evaluate(harmful=wrapped, edgy=nothing, benign=nothing),
+            seed=0,
+            against={},
+            load=lambda ref: rows["set:a"],
+        )
+
+
+def test_judges_are_told_the_request_inside_a_template() -> None:
+    prompt = Prompt("i", "Play a part. [request]", "attack", request="[request]")
+    answer = answer_batch(ScriptedGenerator(lambda request, _: request.user), [("harmful", prompt)], role=None,
+                          max_new_tokens=4, seed=0)[0]  # fmt: skip
+    assert answer.prompt == "[request]" and answer.response == "Play a part. [request]"
+
+
+WORDS = ("kettle", "garden", "violin", "harbour", "lantern", "meadow", "pebble", "thunder", "walnut", "zebra")

@@ -16,15 +16,16 @@ from selfmoa.recipe import Recipe
 
 if TYPE_CHECKING:
     from selfmoa.api import align, evaluate
+    from selfmoa.callback import EvalCallback
     from selfmoa.run import Run
 
 # read when huggingface_hub is first imported: TRL would send a ping for every training
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "Run", "__version__", "align", "evaluate"]
+__all__ = ["EvalCallback", "Recipe", "Run", "__version__", "align", "evaluate"]
 
-_HOMES = {"align": "selfmoa.api", "evaluate": "selfmoa.api", "Run": "selfmoa.run"}
+_HOMES = {"align": "selfmoa.api", "evaluate": "selfmoa.api", "EvalCallback": "selfmoa.callback", "Run": "selfmoa.run"}
 
 
 def __getattr__(name: str) -> Any:

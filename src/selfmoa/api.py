@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,12 +21,14 @@ from selfmoa.recipe import JudgeRef, Judges, JudgeSide, Model, Recipe
 from selfmoa.run import Cache, OnExisting, Progress, Run, Task, open_run, write_text
 
 if TYPE_CHECKING:
+    from selfmoa.bench import SetName
     from selfmoa.judge import Evaluator, EvaluatorContext, JudgeCard
 
 __all__ = [
     "align",
     "check",
     "evaluate",
+    "import_results",
     "judge_card",
     "judge_card_on",
     "judge_cards",
@@ -94,6 +97,40 @@ def evaluate(
         steps.measure(session, "after")
         result = steps.compare(session, notes=_unknown_origin(session.trained_in))
         run.finish()
+    write_evaluation(run.directory)
+    return result
+
+
+def import_results(
+    file: Path, recipe: Recipe, *, role: SetName = "harmful", out: Path, progress: Mode = "auto"
+) -> dict[str, Any]:
+    """Answers that another tool recorded (garak, Inspect), judged by the recipe's gate judges.
+
+    `out` then stands beside other evaluations in `selfmoa compare`: a prompt has the same id wherever it was asked.
+    The tool's own verdicts are told as a note; they are another judge's and never mixed in.
+    """
+    from selfmoa import interop
+
+    found = interop.read_foreign(file)
+    named = recipe.model_copy(update={"name": re.sub(r"[^A-Za-z0-9._-]", "-", file.stem).strip(".-_") or "import"})
+    check(named, runs=False)
+    run = _open(named, out, "raise", progress)
+    from selfmoa import steps
+    from selfmoa.bench import EvaluationSets, cell
+    from selfmoa.report import write_evaluation
+
+    context = _judge_context(EMBEDDED_MODEL, load=False, key=False)
+    nothing = EvaluationSets(harmful=(), edgy=(), benign=())
+    session = steps.Judged(run=run, sets=nothing, context=context, trained_in=None, cache=_answers(True))
+    told = found.reported()
+    notes = [f"Answers of {found.model or 'an unnamed model'}, recorded by {found.tool} in {file.name}."]
+    if told.n:
+        notes.append(f"{found.tool} itself counts {cell(told, 'share')} of them as successful attacks (n = {told.n}).")
+    if found.left_out:
+        notes.append(f"{found.left_out} further generations for the same prompts were left out.")
+    run.update_manifest(model={"ref": found.model}, imported={"tool": found.tool, "file": file.name})
+    steps.judge_answers(session, interop.as_answers(found.answers, role, f"{found.tool}:{file.name}"))
+    result = steps.describe(session, notes=notes)
     write_evaluation(run.directory)
     return result
 

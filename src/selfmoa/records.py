@@ -23,6 +23,9 @@ BARE = ":bare"
 PERTURBED = ":changed by "
 """Between the response id and a change's name in the id of a vote on the changed answer."""
 
+TEMPLATE_SLOT = "{{ prompt }}"
+"""Where a jailbreak template takes the request."""
+
 
 def stable_id(*parts: object) -> str:
     """A 12-hex-digit id of the parts, equal in every process and on every machine."""
@@ -44,7 +47,9 @@ class Prompt:
     hazard: str = "unknown"
     source: str = ""
     parent: str | None = None
-    """Id of the prompt it was made from (a successful expansion, a borderline contrast)."""
+    """Id of the prompt it was made from (a successful expansion, a borderline contrast, a wrapped request)."""
+    request: str = ""
+    """What judges are told was asked, where `text` wraps it in a template; else empty."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ def _needed(recipe: Recipe) -> Iterator[AssetInfo]:
         *sets.harmful.data,
         *sets.edgy.data,
         *sets.benign.data,
+        *(ref for part in (sets.harmful, sets.edgy, sets.benign) for ref in part.wrap),
     )
     for data in tables:
         yield info(data.ref, kind="table")

@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-SLOT = "{{ prompt }}"
+from selfmoa.records import TEMPLATE_SLOT as SLOT
+
 SAFE_LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The one in C is ten times faster."""
 

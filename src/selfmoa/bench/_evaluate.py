@@ -155,7 +155,7 @@ def answer_batch(
             kind=prompt.kind,
             hazard=prompt.hazard,
             source=prompt.source,
-            prompt=prompt.text,
+            prompt=prompt.request or prompt.text,
             response=made.text,
             n_tokens=made.n_tokens,
             finish=made.finish,

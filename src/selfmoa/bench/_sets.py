@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from selfmoa.bench._duplicates import Fence, clusters, near_duplicates
 from selfmoa.errors import UsageError
-from selfmoa.recipe import DataRef, Evaluate
-from selfmoa.records import Prompt, PromptKind, stable_id
+from selfmoa.recipe import DataRef, EvalSet, Evaluate
+from selfmoa.records import TEMPLATE_SLOT, Prompt, PromptKind, stable_id
 
 __all__ = ["SETS", "EvaluationSets", "Removal", "SetName", "Touch", "build_sets", "check_disjoint"]
 
@@ -80,7 +80,7 @@ def build_sets(
     Left out, and listed in `removed`: empty prompts and those of more than 80 words; near-duplicates of
     any text in `against` (name -> texts: seeds, development prompts, judge-training objectives, ...);
     all but one prompt of each cluster of near-duplicates, across the three sets. From what is left n are
-    drawn a set, evenly over its sources.
+    drawn a set, evenly over its sources, and put into the set's templates where it names any.
 
     Raises `UsageError` where fewer than 10 prompts (or n, if smaller) are left in a set that names a table.
     """
@@ -93,7 +93,7 @@ def build_sets(
         n = getattr(evaluate, name).n
         if getattr(evaluate, name).data and len(left) < min(n, _MIN_PROMPTS):
             raise UsageError(_too_few(name, len(left), min(n, _MIN_PROMPTS), removed))
-        drawn[name] = _draw(left, n, seed)
+        drawn[name] = _wrap(_draw(left, n, seed), getattr(evaluate, name), seed, load)
     return EvaluationSets(**drawn, removed=tuple(removed))
 
 
@@ -170,6 +170,26 @@ def _draw(prompts: Sequence[Prompt], n: int, seed: int) -> tuple[Prompt, ...]:
                 drawn.append(source[turn])
         turn += 1
     return tuple(drawn)
+
+
+def _wrap(prompts: Sequence[Prompt], settings: EvalSet, seed: int, load: Loader) -> tuple[Prompt, ...]:
+    """Each prompt inside a template, the templates in an order drawn by seed; as they are where there is none.
+
+    A wrapped prompt has an id of its own, the plain one's as its parent, and the plain request for the judges.
+    """
+    texts = {str(row["prompt"]) for ref in settings.wrap for row in load(ref)}
+    fitting = [text for text in texts if TEMPLATE_SLOT in text and len(text.split()) <= settings.wrap_words]
+    if settings.wrap and not fitting:
+        raise UsageError(
+            f"No template of {', '.join(ref.ref for ref in settings.wrap)} has {TEMPLATE_SLOT} and at most "
+            f"{settings.wrap_words} words; raise wrap_words or name another table."
+        )
+    templates = sorted(fitting, key=lambda text: _rank(seed, text))
+    wrapped = []
+    for number, prompt in enumerate(prompts if templates else ()):
+        text = templates[number % len(templates)].replace(TEMPLATE_SLOT, prompt.text)
+        wrapped.append(replace(prompt, id=stable_id("wrapped", text), text=text, parent=prompt.id, request=prompt.text))
+    return tuple(wrapped) if templates else tuple(prompts)
 
 
 def _rank(seed: int, prompt_id: str) -> str:

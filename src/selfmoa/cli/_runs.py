@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     for command in (align, evaluate, report, explain):
         app.command()(command)
+    app.command("import")(import_)
 
 
 def align(
@@ -101,6 +102,38 @@ def evaluate(
         show_table(("figure", "prompts", "n (unscored)", "value [95 %]", "judge"), _figures(result))
     else:
         _show_result(result)
+    say(f"Report: {out / 'report.html'}")
+
+
+class Role(enum.StrEnum):
+    """What imported prompts are."""
+
+    ATTACK = "attack"
+    BORDERLINE = "borderline"
+    SAFE = "safe"
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="A garak report (*.report.jsonl) or an Inspect log (.json, .eval).")],
+    out: Annotated[Path, typer.Option("--out", help="Where the judged answers are written.")],
+    role: Annotated[Role, typer.Option("--role", help="What the prompts are.")] = Role.ATTACK,
+    recipe: Annotated[str, typer.Option("--recipe", help="Recipe whose judges grade.")] = "demo",
+    override: Override = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Judge the answers that another tool recorded, so that they can be compared with selfmoa's."""
+    from selfmoa import api
+
+    chosen = recipes.load(recipe, override or [])
+    with stoppable():
+        result = api.import_results(file, chosen, role=suites.ROLES[role.value], out=out, progress=_mode(quiet))
+    if json:
+        show_json(result)
+        return
+    show_table(("figure", "prompts", "n (unscored)", "value [95 %]", "judge"), _figures(result))
+    for line in result["warnings"]:
+        say(f"Note: {line}")
     say(f"Report: {out / 'report.html'}")
 
 

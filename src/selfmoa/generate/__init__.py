@@ -10,6 +10,7 @@ from selfmoa.generate._scripted import ScriptedGenerator
 
 if TYPE_CHECKING:
     from selfmoa.generate._language_model import LanguageModel
+    from selfmoa.generate._plain import PlainModel
 
 __all__ = [
     "DECLINING_OPENERS",
@@ -21,6 +22,7 @@ __all__ = [
     "Generator",
     "LanguageModel",
     "Ledger",
+    "PlainModel",
     "Request",
     "ScriptedGenerator",
     "Unanswered",
@@ -33,4 +35,8 @@ def __getattr__(name: str) -> Any:
         from selfmoa.generate._language_model import LanguageModel
 
         return LanguageModel
+    if name == "PlainModel":
+        from selfmoa.generate._plain import PlainModel
+
+        return PlainModel
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from selfmoa.errors import ModelError, StorageError
 from selfmoa.generate import _forward
+from selfmoa.generate._chat import complete, render
 from selfmoa.generate._merge import merged
 from selfmoa.generate._protocol import Generation, Request
 from selfmoa.generate._sampling import sample
@@ -26,15 +26,8 @@ from selfmoa.recipe import Lora, Sampling
 
 __all__ = ["LanguageModel"]
 
-log = logging.getLogger("selfmoa")
-
 _ADAPTERS = {"target": "default", "expander": "expander", "hider": "hider"}
 """TRL trains and copies the adapter called `default`, so that is the target's name in PEFT."""
-
-_PLAIN_TEMPLATE = (
-    "{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}\n{% endfor %}"
-    "{% if add_generation_prompt %}Assistant:{% endif %}"
-)
 
 
 class LanguageModel:
@@ -74,7 +67,7 @@ class LanguageModel:
                 f"{directory} cannot be loaded as a causal language model: {reason}. Expected a directory with "
                 "config.json, a tokenizer and *.safetensors of an architecture that transformers knows."
             ) from error
-        _complete(tokenizer)
+        complete(tokenizer)
         config = LoraConfig(
             r=lora.r,
             lora_alpha=lora.alpha,
@@ -212,23 +205,8 @@ class LanguageModel:
     # -- text ----------------------------------------------------------------------------------------
 
     def render(self, request: Request) -> str:
-        """The chat-formatted prompt up to and including the prefill.
-
-        A template without a system role gets the system text at the head of the user turn.
-        """
-        user = [{"role": "user", "content": request.user}]
-        if request.system is None:
-            return self._template(user) + request.prefill
-        try:
-            text = self._template([{"role": "system", "content": request.system}, *user])
-            if request.system not in text:
-                raise ValueError("the template drops the system turn")
-        except Exception:
-            text = self._template([{"role": "user", "content": f"{request.system}\n\n{request.user}"}])
-        return text + request.prefill
-
-    def _template(self, messages: list[dict[str, str]]) -> str:
-        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        """The chat-formatted prompt up to and including the prefill."""
+        return render(self.tokenizer, request)
 
     def length(self, request: Request) -> int:
         """Tokens of the rendered prompt."""
@@ -293,15 +271,3 @@ def _nf4(cuda: bool) -> Any:
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
-
-
-def _complete(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Fill in what a base model's tokenizer lacks: a pad token and a chat template."""
-    if tokenizer.eos_token_id is None:
-        raise ModelError("The tokenizer has no end-of-sequence token; set eos_token in tokenizer_config.json.")
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    if not tokenizer.chat_template:
-        log.warning("The model has no chat template (a base model?); a plain 'User: ... Assistant:' one is used.")
-        bos = "{{ bos_token }}" if tokenizer.bos_token else ""
-        tokenizer.chat_template = bos + _PLAIN_TEMPLATE

@@ -58,6 +58,10 @@ class EvalSet(Section):
 
     data: tuple[Data, ...]
     n: int = Field(100, ge=1, description="Prompts at the most, drawn by seed.")
+    wrap: tuple[Data, ...] = Field(
+        (), description="Tables of jailbreak templates; each drawn prompt is put into one of them, in turn."
+    )
+    wrap_words: int = Field(120, ge=10, description="Words of a template at the most.")
 
 
 class Evaluate(Section):

@@ -14,7 +14,7 @@ from selfmoa.report._facts import asset_rows, facts, limits, model_ref, title
 from selfmoa.report._load import RunData, load_run
 from selfmoa.report._loop import pair_facts, stage_rows
 from selfmoa.report._results import judge_cards, metric_rows
-from selfmoa.report._text import visible
+from selfmoa.report._text import number, visible
 from selfmoa.run import write_text
 
 __all__ = ["write_card"]
@@ -82,7 +82,48 @@ def _front_matter(run: RunData) -> str:
     }
     if len(licences) > 1:
         values["license_name"] = "; ".join(licences)
+    index = _model_index(run)
+    if index:
+        values["model-index"] = index
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=False, width=1000)
+
+
+def _model_index(run: RunData) -> list[Row]:
+    """The aligned model's figures in the hub's format, with n, interval and judge; empty where nothing was compared."""
+    from huggingface_hub import EvalResult
+    from huggingface_hub.repocard_data import eval_results_to_model_index
+
+    found = []
+    for metric in run.results.get("metrics") or []:
+        after = metric.get("after") if isinstance(metric, dict) else None
+        if not isinstance(after, dict) or number(after.get("value")) is None:
+            continue
+        data = f"{metric.get('set')} prompts"
+        told = {key: after.get(key) for key in ("low", "high", "n")}
+        change = metric.get("change") if isinstance(metric.get("change"), dict) else {}
+        told |= {f"change_{key}": (change or {}).get(key) for key in ("value", "low", "high")}
+        told |= {"judge": _line(str(metric.get("judge") or "")), "proxy": bool(metric.get("proxy"))}
+        found.append(
+            EvalResult(
+                task_type="text-generation",
+                dataset_type="selfmoa",
+                dataset_name=_line(data),
+                metric_type=_line(str(metric.get("name"))),
+                metric_name=_line(str(metric.get("label"))),
+                metric_value=round(float(after["value"]), 4),
+                metric_args=told,
+                dataset_config=_line(_sources(run, str(metric.get("set")))) or None,
+            )
+        )
+    return eval_results_to_model_index(_line(title(run)), found) if found else []
+
+
+def _sources(run: RunData, name: str) -> str:
+    """References of the tables that a set of prompts was drawn from."""
+    parts = {"harmless": ("edgy", "benign"), "all": ("harmful", "edgy", "benign")}.get(name, (name,))
+    evaluate = run.recipe.get("evaluate") or {}
+    rows = [row for part in parts for row in (evaluate.get(part) or {}).get("data") or []]
+    return "; ".join(dict.fromkeys(str(row.get("ref")) for row in rows if isinstance(row, dict)))
 
 
 def _base_model(run: RunData) -> str:

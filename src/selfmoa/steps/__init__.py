@@ -4,15 +4,16 @@ from selfmoa.steps._align import align_target, baseline
 from selfmoa.steps._answer import answer
 from selfmoa.steps._attack import write_attacks
 from selfmoa.steps._attackers import retrain_attackers, train_attackers
-from selfmoa.steps._conclude import compare, conclude, describe, measure
+from selfmoa.steps._conclude import compare, conclude, describe, gate_judges, judge_answers, measure
 from selfmoa.steps._judge import judge
-from selfmoa.steps._prepare import judge_cache, load_model, load_side, prepare
+from selfmoa.steps._prepare import judge_cache, judge_objectives, load_model, load_side, prepare
 from selfmoa.steps._prepare_evaluation import prepare_evaluation
 from selfmoa.steps._select import prefer, select, summarise
-from selfmoa.steps._session import Evaluation, Session
+from selfmoa.steps._session import Evaluation, Judged, Session
 
 __all__ = [
     "Evaluation",
+    "Judged",
     "Session",
     "align_target",
     "answer",
@@ -20,8 +21,11 @@ __all__ = [
     "compare",
     "conclude",
     "describe",
+    "gate_judges",
     "judge",
+    "judge_answers",
     "judge_cache",
+    "judge_objectives",
     "load_model",
     "load_side",
     "measure",

@@ -9,15 +9,15 @@ from selfmoa import bench
 from selfmoa.bench import Answer, Estimate, GateJudges, Measured
 from selfmoa.errors import UsageError
 from selfmoa.generate import Generator
-from selfmoa.judge import Evaluator, Item, card, kin_notes, make
-from selfmoa.recipe import JudgeRef
+from selfmoa.judge import Evaluator, EvaluatorContext, Item, card, kin_notes, make
+from selfmoa.recipe import JudgeRef, JudgeSide
 from selfmoa.records import Attack, Pair, Score
-from selfmoa.run import read_json, read_records, write_json, write_records
+from selfmoa.run import Cache, read_json, read_records, write_json, write_records
 from selfmoa.steps._cached import CachedGenerator, CachedJudge
 from selfmoa.steps._judge import combined
-from selfmoa.steps._session import Evaluation, Session
+from selfmoa.steps._session import Evaluation, Judged, Session
 
-__all__ = ["compare", "conclude", "describe", "measure"]
+__all__ = ["compare", "conclude", "describe", "gate_judges", "judge_answers", "measure"]
 
 _WEAK_AUC = 0.85
 """Below this a judge ranks one pair in seven or more the wrong way round."""
@@ -53,6 +53,14 @@ def measure(session: Evaluation, name: str) -> list[Measured]:
         return run.records(directory / f"{name}.parquet", Measured, lambda: _score(session, answers, name))
 
 
+def judge_answers(session: Judged, answers: Sequence[Answer]) -> list[Measured]:
+    """The gate's verdicts on answers that were made elsewhere, kept as those of a model without adapter."""
+    directory = session.run.directory / "evaluation"
+    with session.run.measured("judge"):
+        session.run.records(directory / "answers_before.parquet", Answer, lambda: answers)
+        return session.run.records(directory / "before.parquet", Measured, lambda: _score(session, answers, "before"))
+
+
 def _generator(session: Evaluation, name: str) -> Generator:
     if session.cache is None:
         return session.model
@@ -60,7 +68,7 @@ def _generator(session: Evaluation, name: str) -> Generator:
     return CachedGenerator(session.model, session.cache, f"{session.context.model_key} {adapter}")
 
 
-def _score(session: Evaluation, answers: Sequence[Answer], name: str) -> list[Measured]:
+def _score(session: Judged, answers: Sequence[Answer], name: str) -> list[Measured]:
     """The gate's verdicts; each judge's own vote is kept for the audit."""
     votes: list[Score] = []
     found = bench.score(answers, _gate(session), max_unscored=session.recipe.judges.max_unscored, on_vote=votes.append)
@@ -68,13 +76,17 @@ def _score(session: Evaluation, answers: Sequence[Answer], name: str) -> list[Me
     return found
 
 
-def _gate(session: Evaluation) -> GateJudges:
+def _gate(session: Judged) -> GateJudges:
     """The gate judges, loaded for one scoring and let go."""
-    side = session.recipe.judges.gate
+    return gate_judges(session.recipe.judges.gate, session.context, session.cache)
+
+
+def gate_judges(side: JudgeSide, context: EvaluatorContext, cache: Cache | None = None) -> GateJudges:
+    """The judges of the grading side, loaded; with a cache they are asked about each answer once."""
 
     def load(ref: JudgeRef) -> Evaluator:
-        judge = make(ref, session.context)
-        return CachedJudge(judge, session.cache) if session.cache else judge
+        judge = make(ref, context)
+        return CachedJudge(judge, cache) if cache else judge
 
     return GateJudges(
         safety=[load(ref) for ref in side.safety],
@@ -132,8 +144,8 @@ def _stage_notes(session: Session) -> list[str]:
     ]
 
 
-def describe(session: Evaluation) -> dict[str, Any]:
-    """The figures of one model, without a comparison, written to results.json."""
+def describe(session: Judged, *, notes: Sequence[str] = ()) -> dict[str, Any]:
+    """The figures of one model, without a comparison, written to results.json; `notes` join its warnings."""
     run = session.run
     items = read_records(run.directory / "evaluation" / "before.parquet", Measured) or []
     metrics = bench.summarise(items, judges=_gate(session).notes())
@@ -144,7 +156,7 @@ def describe(session: Evaluation) -> dict[str, Any]:
         "model": run.recipe.model.ref,
         "metrics": [metric.as_dict() for metric in metrics if metric.estimate.n or metric.estimate.unscored],
         "removed": session.sets.removed_counts(),
-        "warnings": _weak(cards),
+        "warnings": [*notes, *_weak(cards)],
     }
     write_json(run.directory / "results.json", result)
     run.finish()
@@ -193,7 +205,7 @@ def _kin(session: Evaluation) -> list[str]:
     return [f"Not every judge is independent: {'; '.join(notes)}."] if notes else []
 
 
-def _cards(session: Evaluation) -> Iterable[dict[str, Any]]:
+def _cards(session: Judged) -> Iterable[dict[str, Any]]:
     """Cards of the judges in use; outside models are named, and said to be unmeasured here."""
     sides = session.recipe.judges
     listed = [

@@ -37,7 +37,14 @@ def prepare_evaluation(
         check_lengths(recipe, model, [prompt for _, prompt in sets.prompts()])
         run.json(run.directory / "removed.json", lambda: sets.removed)
         describe_assets(run, model, files)
-    return Evaluation(run, model, sets, judge_context(run, model, files), trained_in, cache)
+    return Evaluation(
+        run=run,
+        sets=sets,
+        context=judge_context(run, model, files),
+        trained_in=trained_in,
+        cache=cache,
+        model=model,
+    )
 
 
 def _suite_sets(run: Run, trained_in: Path | None) -> EvaluationSets:

@@ -16,7 +16,7 @@ from selfmoa.recipe import Recipe, Sampling
 from selfmoa.records import Pair
 from selfmoa.run import Cache, Run
 
-__all__ = ["Evaluation", "Session", "TrainJudges"]
+__all__ = ["Evaluation", "Judged", "Session", "TrainJudges"]
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,10 @@ class TrainJudges:
 
 
 @dataclass
-class Evaluation:
-    """A model, the prompts it is measured on, and what its judges need."""
+class Judged:
+    """Prompts, wherever their answers come from, and what the judges of the answers need."""
 
     run: Run
-    model: LanguageModel
     sets: EvaluationSets
     context: EvaluatorContext
     trained_in: Path | None
@@ -50,6 +49,13 @@ class Evaluation:
     def recipe(self) -> Recipe:
         """The run's recipe."""
         return self.run.recipe
+
+
+@dataclass
+class Evaluation(Judged):
+    """The same with the model that answers."""
+
+    model: LanguageModel
 
 
 @dataclass

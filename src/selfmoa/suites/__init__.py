@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import Field, ValidationError
@@ -16,12 +17,12 @@ from selfmoa import assets
 from selfmoa.errors import UsageError, nearest
 from selfmoa.recipe import DataRef, EvalSet, Evaluate, Section
 
-__all__ = ["Suite", "load", "names"]
+__all__ = ["ROLES", "Suite", "load", "names"]
 
 _ROOT = Path(str(files(__package__)))
 _TABLES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 _NOTHING = EvalSet(data=(), n=1)
-_SETS = {"attack": "harmful", "borderline": "edgy", "safe": "benign"}
+ROLES: dict[str, Literal["harmful", "edgy", "benign"]] = {"attack": "harmful", "borderline": "edgy", "safe": "benign"}
 """Role of a prompt -> evaluation set."""
 
 
@@ -72,10 +73,10 @@ def _from_table(path: Path) -> Suite:
     """Every prompt of a table, by its role; all are attacks where it has no such column."""
     rows = assets.read_table(path)
     roles = {str(row["role"]) for row in rows} if "role" in rows[0] else set()
-    odd = sorted(roles - set(_SETS))
+    odd = sorted(roles - set(ROLES))
     if odd:
-        raise UsageError(f"{path}: role {odd[0]!r} is unknown; expected {', '.join(_SETS)}.")
+        raise UsageError(f"{path}: role {odd[0]!r} is unknown; expected {', '.join(ROLES)}.")
     data = {role: DataRef(ref=f"path:{path}", where={"role": role}) for role in roles}
     data = data or {"attack": DataRef(ref=f"path:{path}")}
-    sets = {key: EvalSet(data=(data[role],), n=len(rows)) if role in data else _NOTHING for role, key in _SETS.items()}
+    sets = {key: EvalSet(data=(data[role],), n=len(rows)) if role in data else _NOTHING for role, key in ROLES.items()}
     return Suite(name=path.stem, description=f"Prompts of {path.name}.", evaluate=Evaluate(**sets))

@@ -1,0 +1,52 @@
+"""A request as the model's chat template writes it."""
+
+from __future__ import annotations
+
+import logging
+
+from transformers import PreTrainedTokenizerBase
+
+from selfmoa.errors import ModelError
+from selfmoa.generate._protocol import Request
+
+__all__ = ["complete", "render"]
+
+_log = logging.getLogger("selfmoa")
+
+_PLAIN_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+
+
+def render(tokenizer: PreTrainedTokenizerBase, request: Request) -> str:
+    """The chat-formatted prompt up to and including the prefill.
+
+    A template without a system role gets the system text at the head of the user turn.
+    """
+
+    def write(messages: list[dict[str, str]]) -> str:
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+    user = [{"role": "user", "content": request.user}]
+    if request.system is None:
+        return write(user) + request.prefill
+    try:
+        text = write([{"role": "system", "content": request.system}, *user])
+        if request.system not in text:
+            raise ValueError("the template drops the system turn")
+    except Exception:
+        text = write([{"role": "user", "content": f"{request.system}\n\n{request.user}"}])
+    return text + request.prefill
+
+
+def complete(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Fill in what a base model's tokenizer lacks: a pad token and a chat template."""
+    if tokenizer.eos_token_id is None:
+        raise ModelError("The tokenizer has no end-of-sequence token; set eos_token in tokenizer_config.json.")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if not tokenizer.chat_template:
+        _log.warning("The model has no chat template (a base model?); a plain 'User: ... Assistant:' one is used.")
+        bos = "{{ bos_token }}" if tokenizer.bos_token else ""
+        tokenizer.chat_template = bos + _PLAIN_TEMPLATE

@@ -1,0 +1,109 @@
+"""What another tool recorded: prompts, answers and its own verdicts; the file's content decides who made it."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from selfmoa.bench import Answer, Estimate, SetName, proportion
+from selfmoa.errors import UsageError
+from selfmoa.interop import _garak, _inspect
+from selfmoa.interop._records import ForeignAnswer
+from selfmoa.records import PromptKind, stable_id
+
+__all__ = ["Foreign", "ForeignAnswer", "as_answers", "read_foreign"]
+
+_EXPECTED = "expected a garak report (*.report.jsonl) or an Inspect log (.json or .eval)"
+_KINDS: dict[SetName, PromptKind] = {"harmful": "attack", "edgy": "borderline", "benign": "benign"}
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """One file of another tool."""
+
+    tool: str
+    model: str
+    answers: tuple[ForeignAnswer, ...]
+    """One a prompt: the first generation of the first attempt."""
+    left_out: int
+    """Further generations and attempts with a prompt that was there."""
+
+    def reported(self) -> Estimate:
+        """The share of answers that the tool itself calls a hit (lower = safer), over those that it judged."""
+        hits = [answer.hit for answer in self.answers if answer.hit is not None]
+        return proportion(sum(hits), len(hits), unscored=len(self.answers) - len(hits))
+
+
+def read_foreign(path: Path) -> Foreign:
+    """Read a garak report or an Inspect log.
+
+    Raises `UsageError` where the file is neither, is cut off, or holds no answer.
+    """
+    if not path.is_file():
+        raise UsageError(f"There is no file {path}; {_EXPECTED}.")
+    tool, model, found = _garak_or_inspect(path)
+    first: dict[str, ForeignAnswer] = {}
+    for answer in found:
+        first.setdefault(answer.prompt, answer)
+    if not first:
+        raise UsageError(f"{path} is of {tool}, but holds no answer to a prompt.")
+    return Foreign(tool, model, tuple(first.values()), sum(1 + answer.more for answer in found) - len(first))
+
+
+def _garak_or_inspect(path: Path) -> tuple[str, str, list[ForeignAnswer]]:
+    if zipfile.is_zipfile(path):
+        return _read("Inspect", path, lambda: _inspect.from_zip(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not text ({error.reason}); {_EXPECTED}.") from error
+    if '"entry_type"' in text[:100_000]:
+        return _read("garak", path, lambda: _garak.from_lines(_lines(path, text)))
+    return _read("Inspect", path, lambda: _inspect.from_log(json.loads(text)))
+
+
+def _read(
+    tool: str, path: Path, parse: Callable[[], tuple[str, list[ForeignAnswer]]]
+) -> tuple[str, str, list[ForeignAnswer]]:
+    try:
+        model, answers = parse()
+    except (ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"{path} is not a log of {tool} that can be read ({error!r}); {_EXPECTED}.") from error
+    return tool, model, answers
+
+
+def _lines(path: Path, text: str) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield json.loads(line)
+        except ValueError as error:
+            raise UsageError(
+                f"{path}, line {number}: cut off or no JSON ({error}). Mend or remove the line."
+            ) from error
+
+
+def as_answers(found: Sequence[ForeignAnswer], name: SetName, source: str) -> list[Answer]:
+    """Answers as an evaluation keeps them; a prompt has the id that it has in selfmoa's own evaluations."""
+    return [
+        Answer(
+            id=stable_id("answer", source, answer.prompt),
+            prompt_id=stable_id("eval", name, answer.prompt),
+            set=name,
+            kind=_KINDS[name],
+            hazard=answer.hazard,
+            source=source,
+            prompt=answer.prompt,
+            response=answer.text,
+            n_tokens=0,
+            finish="eos",
+        )
+        for answer in found
+    ]

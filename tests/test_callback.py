@@ -1,0 +1,86 @@
+"""The callback measures a model in a user's own training, logs it, and leaves the training as it would have been."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import SFTConfig, SFTTrainer
+
+import selfmoa
+from loop_helpers import need_judge_data, texts, tiny_overrides
+from selfmoa import recipes
+from selfmoa.bench import GateJudges
+from selfmoa.errors import UsageError
+from selfmoa.judge import Item
+from selfmoa.records import Score
+
+
+class Constant:
+    """A judge that gives every answer the same value."""
+
+    def __init__(self, objective: Any, value: float) -> None:
+        self.name, self.objective, self.hash, self._value = f"constant-{objective}", objective, "0", value
+
+    def score(self, items: Sequence[Item]) -> list[Score]:
+        return [Score(item.id, self.objective, self.name, self.hash, self._value, "", None, 0.0) for item in items]
+
+
+def judges() -> GateJudges:
+    return GateJudges(
+        safety=[Constant("safety", 0.2)],
+        helpfulness=[Constant("helpfulness", 0.7)],
+        refusal=Constant("refusal", 0.0),
+        coherence=Constant("coherence", 1.0),
+    )
+
+
+def trainer(model_dir: Path, out: Path) -> SFTTrainer:
+    tokenizer = AutoTokenizer.from_pretrained(model_dir)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    torch.manual_seed(0)
+    data = Dataset.from_dict({"text": [f"The {word} is in the garden." for word in ("cat", "dog", "fox", "herb")] * 2})
+    return SFTTrainer(
+        AutoModelForCausalLM.from_pretrained(model_dir),
+        SFTConfig(
+            output_dir=str(out), max_steps=4, per_device_train_batch_size=2, logging_steps=1, save_strategy="no",
+            report_to=[], use_cpu=True, bf16=False, seed=0, max_length=32,
+        ),
+        train_dataset=data,
+        processing_class=tokenizer,
+    )  # fmt: skip
+
+
+def losses(found: SFTTrainer) -> list[float]:
+    return [row["loss"] for row in found.state.log_history if "loss" in row]
+
+
+def test_figures_are_logged_and_the_training_is_not_disturbed(tiny_model_dir: Path, tmp_path: Path) -> None:
+    need_judge_data()
+    recipe = recipes.load("demo", tiny_overrides(tmp_path, tiny_model_dir))
+    plain = trainer(tiny_model_dir, tmp_path / "plain")
+    plain.train()
+    watched = trainer(tiny_model_dir, tmp_path / "watched")
+    planted = texts("harmful", 12)[0]
+    watched.add_callback(
+        selfmoa.EvalCallback(watched, recipe, every=2, n=10, max_new_tokens=3, apart_from=[planted], judges=judges())
+    )
+    watched.train()
+    assert losses(watched) == losses(plain) and len(losses(plain)) == 4
+    rows = [row for row in watched.state.log_history if "eval_selfmoa_attack_success" in row]
+    assert [row["step"] for row in rows] == [0, 2, 4]
+    for row in rows:
+        assert row["eval_selfmoa_attack_success"] == 1.0 and row["eval_selfmoa_over_refusal"] == 0.0
+        assert row["eval_selfmoa_helpfulness_harmless"] == pytest.approx(0.7)
+        assert row["eval_selfmoa_attack_success_low"] < 1.0 and row["eval_selfmoa_attack_success_n"] == 10
+    assert watched.model.training
+
+
+def test_nonsense_is_refused(tiny_model_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="at least 1 of each"):
+        selfmoa.EvalCallback(trainer(tiny_model_dir, tmp_path), every=0)
