@@ -165,7 +165,7 @@ def test_the_preparation_of_a_run_refuses_it(
     )
     files = type("Files", (), {"key": "tiny"})()
     monkeypatch.setattr(_prepare, "load_model", lambda _recipe: (model, files))
-    monkeypatch.setattr(_prepare, "_describe", lambda *_: None)
+    monkeypatch.setattr(_prepare, "describe_assets", lambda *_: None)
     monkeypatch.setattr(_prepare, "judge_cache", lambda: context.cache)
     run = open_run(recipe, tmp_path / "run", on_existing="raise", progress=Progress("quiet"))
     with pytest.raises(RecipeError, match="allow_below_floor"):
