@@ -10,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from selfmoa.assets import HAZARDS
 from selfmoa.compare import ArmFigure, ComparedArms
 from selfmoa.report import _compare_plots
 from selfmoa.report._page import environment
@@ -95,7 +96,7 @@ def _heat(metric: str, title: str, found: ComparedArms) -> Row:
         row = [cells[(name, arm.name)] for arm in found.arms]
         rows.append(
             {
-                "name": name,
+                "name": HAZARDS.get(name, (name,))[0],
                 "n": integer(row[0].estimate.n),
                 "cells": [
                     {

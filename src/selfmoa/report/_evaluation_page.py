@@ -10,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from selfmoa.assets import HAZARDS
 from selfmoa.bench import DEFINITIONS, Definition, Measured, detectable_rate_change, proportion
 from selfmoa.report._facts import asset_rows, limits, machine_rows, removed, title
 from selfmoa.report._load import RunData, load_run
@@ -102,7 +103,7 @@ def _group(name: str, words: str, arms: dict[str, list[Measured]]) -> Row:
     tables = [_by_hazard(definition, arms[arm]) for arm in names]
     rows = [
         {
-            "name": group,
+            "name": HAZARDS.get(group, (group,))[0],
             "n": integer(len(tables[0][group])),
             "cells": [_rate(table[group]) for table in tables],
         }
