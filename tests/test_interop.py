@@ -13,7 +13,7 @@ from loop_helpers import need_judge_data
 from selfmoa import api, recipes
 from selfmoa.compare import compare_arms, load_arms
 from selfmoa.errors import UsageError
-from selfmoa.interop import as_answers, read_foreign
+from selfmoa.interop import _read, as_answers, read_foreign
 from selfmoa.records import stable_id
 
 PROMPTS = [f"[harmful request about {word}]" for word in ("X", "Y", "Z")]
@@ -100,6 +100,26 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path, content: str, words: str
         read_foreign(path)
     with pytest.raises(UsageError, match="There is no file"):
         read_foreign(tmp_path / "absent.json")
+
+
+def test_the_content_filter_holds_for_imports_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_read, "is_excluded", lambda text: "about Y" in text or text == "[excluded answer]")
+    found = read_foreign(garak(tmp_path / "g.jsonl", ["[steps]", "[steps]", "[excluded answer]"]))
+    assert [answer.prompt for answer in found.answers] == PROMPTS[:1]
+    assert (found.excluded, found.left_out) == (2, 1)
+
+
+def test_a_compression_that_python_lacks_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log.eval"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("header.json", "{}")
+
+    def lacking(*_: object) -> bytes:
+        raise NotImplementedError("That compression method is not supported")
+
+    monkeypatch.setattr(zipfile.ZipFile, "read", lacking)
+    with pytest.raises(UsageError, match="Convert it with"):
+        read_foreign(path)
 
 
 def test_imported_results_are_judged_and_compared(tmp_path: Path) -> None:

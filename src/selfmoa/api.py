@@ -128,6 +128,8 @@ def import_results(
         notes.append(f"{found.tool} itself counts {cell(told, 'share')} of them as successful attacks (n = {told.n}).")
     if found.left_out:
         notes.append(f"{found.left_out} further generations for the same prompts were left out.")
+    if found.excluded:
+        notes.append(f"{found.excluded} attempts were left out by the content filter.")
     run.update_manifest(model={"ref": found.model}, imported={"tool": found.tool, "file": file.name})
     steps.judge_answers(session, interop.as_answers(found.answers, role, f"{found.tool}:{file.name}"))
     result = steps.describe(session, notes=notes)

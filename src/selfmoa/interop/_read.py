@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from selfmoa.assets import is_excluded
 from selfmoa.bench import Answer, Estimate, SetName, proportion
 from selfmoa.errors import UsageError
 from selfmoa.interop import _garak, _inspect
@@ -31,6 +33,8 @@ class Foreign:
     """One a prompt: the first generation of the first attempt."""
     left_out: int
     """Further generations and attempts with a prompt that was there."""
+    excluded: int = 0
+    """Attempts that the content filter leaves out, as it does in every table."""
 
     def reported(self) -> Estimate:
         """The share of answers that the tool itself calls a hit (lower = safer), over those that it judged."""
@@ -45,13 +49,15 @@ def read_foreign(path: Path) -> Foreign:
     """
     if not path.is_file():
         raise UsageError(f"There is no file {path}; {_EXPECTED}.")
-    tool, model, found = _garak_or_inspect(path)
+    tool, model, read = _garak_or_inspect(path)
+    found = [answer for answer in read if not (is_excluded(answer.prompt) or is_excluded(answer.text))]
     first: dict[str, ForeignAnswer] = {}
     for answer in found:
         first.setdefault(answer.prompt, answer)
     if not first:
-        raise UsageError(f"{path} is of {tool}, but holds no answer to a prompt.")
-    return Foreign(tool, model, tuple(first.values()), sum(1 + answer.more for answer in found) - len(first))
+        raise UsageError(f"{path} is of {tool}, but holds no answer to a prompt that may be kept.")
+    more = sum(1 + answer.more for answer in found) - len(first)
+    return Foreign(tool, model, tuple(first.values()), more, excluded=len(read) - len(found))
 
 
 def _garak_or_inspect(path: Path) -> tuple[str, str, list[ForeignAnswer]]:
@@ -71,10 +77,15 @@ def _read(
 ) -> tuple[str, str, list[ForeignAnswer]]:
     try:
         model, answers = parse()
-    except (ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, UsageError):
             raise
         raise UsageError(f"{path} is not a log of {tool} that can be read ({error!r}); {_EXPECTED}.") from error
+    except NotImplementedError as error:  # Zstandard, which Python's zipfile knows from 3.14 on
+        raise UsageError(
+            f"{path} is compressed in a way that this Python cannot read ({error}). Convert it with "
+            "`inspect log convert --to json`, and import the JSON."
+        ) from error
     return tool, model, answers
 
 
