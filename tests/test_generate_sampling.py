@@ -65,6 +65,19 @@ def test_a_merged_adapter_writes_the_same_and_leaves_the_base_as_it_was(
     assert base != fast
 
 
+def test_an_adapter_on_other_layers_than_plain_linear_ones_is_not_left_out(tiny_model_dir: Path) -> None:
+    """4-bit weights and embeddings have LoRA layers of their own kind; on a CPU the embedding stands for them."""
+    lora = Lora(r=4, alpha=8, target_modules=("embed_tokens",))
+    model = LanguageModel.load(tiny_model_dir, lora, threads=2)
+    generator = torch.Generator().manual_seed(1)
+    for name, parameter in model.net.named_parameters():
+        if "lora_embedding" in name:
+            parameter.data.copy_(torch.randn(parameter.shape, generator=generator))
+    requests, greedy = [Request(user=prompt) for prompt in PROMPTS], Sampling(temperature=0.0, max_new_tokens=12)
+    adapted = model.generate(requests, greedy, role="target", seed=0)
+    assert adapted != model.generate(requests, greedy, role=None, seed=0)
+
+
 def test_the_base_comes_back_whatever_happens_while_merged(tiny_model_dir: Path) -> None:
     model = lively(tiny_model_dir)
     layer = next(module for module in model.net.modules() if isinstance(module, Linear)).get_base_layer()

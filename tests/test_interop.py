@@ -55,6 +55,12 @@ def test_a_garak_report_gives_one_answer_a_prompt_and_its_own_verdicts(tmp_path:
     assert read_foreign(tmp_path / "old.jsonl").answers[0].text == "[a]", "older reports hold plain text"
 
 
+def test_a_line_separator_inside_an_answer_does_not_end_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "g.jsonl"
+    path.write_text(json.dumps(attempt("[p]", ["one\u2028two\x85three"], [0.0]), ensure_ascii=False) + "\n")
+    assert read_foreign(path).answers[0].text == "one\u2028two\x85three"
+
+
 def test_an_inspect_log_reads_in_both_forms(tmp_path: Path) -> None:
     message = {
         "role": "assistant",

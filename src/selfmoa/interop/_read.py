@@ -90,7 +90,7 @@ def _read(
 
 
 def _lines(path: Path, text: str) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):  # others may stand inside a JSON string
         if not line.strip():
             continue
         try:
