@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -112,7 +111,7 @@ def import_results(
     from selfmoa import interop
 
     found = interop.read_foreign(file)
-    named = recipe.model_copy(update={"name": re.sub(r"[^A-Za-z0-9._-]", "-", file.stem).strip(".-_") or "import"})
+    named = recipe.model_copy(update={"name": recipes.as_name(file.stem, "import")})
     check(named, runs=False)
     run = _open(named, out, "raise", progress)
     from selfmoa import steps

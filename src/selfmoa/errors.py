@@ -8,6 +8,11 @@ A message says what was got, what was expected and what to do.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class SelfMoaError(Exception):
     """Base class; `exit_code` is the process exit code of the command line."""
@@ -63,6 +68,14 @@ class GateFailed(SelfMoaError):
     """A condition on the results does not hold."""
 
     exit_code = 1
+
+
+def first_problem(error: ValidationError, whole: str = "") -> str:
+    """The first thing that is wrong with values, as 'field.inner: what'; `whole` stands for no field in particular."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or whole
+    what = str(first["msg"]).removeprefix("Value error, ")
+    return f"{where}: {what}" if where else what
 
 
 def nearest(name: str, known: list[str]) -> str:

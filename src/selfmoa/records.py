@@ -23,9 +23,6 @@ BARE = ":bare"
 PERTURBED = ":changed by "
 """Between the response id and a change's name in the id of a vote on the changed answer."""
 
-TEMPLATE_SLOT = "{{ prompt }}"
-"""Where a jailbreak template takes the request."""
-
 
 def stable_id(*parts: object) -> str:
     """A 12-hex-digit id of the parts, equal in every process and on every machine."""

@@ -10,20 +10,23 @@ from selfmoa.assets._load import count_excluded, half, load_table
 from selfmoa.assets._models import resolve_encoder, resolve_model
 from selfmoa.assets._plan import check_licences, plan
 from selfmoa.assets._refs import catalogue, fetch, info, is_cached, missing_wheels
-from selfmoa.assets._sets import HAZARDS, SetDefinition, set_definition, set_definitions
+from selfmoa.assets._sets import HAZARDS, set_definitions
+from selfmoa.assets._templates import SLOT as TEMPLATE_SLOT
+from selfmoa.assets._templates import fill_template
 from selfmoa.assets._types import AssetInfo, ModelFiles, Wheel
 
 __all__ = [
     "HAZARDS",
+    "TEMPLATE_SLOT",
     "AssetInfo",
     "ModelFiles",
-    "SetDefinition",
     "Wheel",
     "cache_dir",
     "catalogue",
     "check_licences",
     "count_excluded",
     "fetch",
+    "fill_template",
     "half",
     "info",
     "is_cached",
@@ -34,6 +37,5 @@ __all__ = [
     "read_table",
     "resolve_encoder",
     "resolve_model",
-    "set_definition",
     "set_definitions",
 ]

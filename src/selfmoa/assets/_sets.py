@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from functools import cache
 from importlib.resources import files
@@ -10,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
-from selfmoa.errors import AssetError, UsageError, nearest
-from selfmoa.recipe import DataRef
+from selfmoa.assets._cache import file_hash
+from selfmoa.errors import AssetError, UsageError, first_problem, nearest
+from selfmoa.recipe import DataRef, Section
 
 __all__ = ["HAZARDS", "SetDefinition", "checked_file", "set_definition", "set_definitions"]
 
@@ -37,10 +37,8 @@ _DATA = "SELFMOA_DATA"
 """Environment variable with the folder that data: sources lie in."""
 
 
-class SetDefinition(BaseModel):
+class SetDefinition(Section):
     """One set of prompts and everything that is needed to read it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: str
     version: int = Field(ge=1, description="Rises when prompts, columns or mapping change.")
@@ -84,9 +82,7 @@ def parse_sets(values: dict[str, Any]) -> dict[str, SetDefinition]:
         try:
             found[name] = SetDefinition.model_validate(fields)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise UsageError(f"Set {name!r}: {where}: {first['msg'].removeprefix('Value error, ')}") from error
+            raise UsageError(f"Set {name!r}: {first_problem(error)}") from error
     return found
 
 
@@ -113,7 +109,7 @@ def checked_file(definition: SetDefinition) -> Path:
             f"({definition.licence or 'licence not stated'}); put it there, or set {_DATA} to the folder that holds "
             f"{definition.source.removeprefix('data:')}."
         )
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    found = file_hash(path)
     if definition.sha256 and found != definition.sha256:
         raise AssetError(
             f"{path} has sha256 {found}, expected {definition.sha256}: it is another version of {definition.title}. "

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from selfmoa.records import TEMPLATE_SLOT as SLOT
-
+SLOT = "{{ prompt }}"
+"""Where a template takes the request."""
 SAFE_LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The one in C is ten times faster."""
 
@@ -50,6 +50,12 @@ def _one_slot(text: str, found: list[re.Match[str]]) -> str | None:
     last = found[-1]
     before = _NAMED.sub("[prompt]", text[: last.start()])
     return f"{before}{SLOT}{text[last.end() :]}".strip()
+
+
+def fill_template(template: str, request: str) -> str:
+    """The request inside a template; on a new line after one without a slot."""
+    filled, count = _NAMED.subn(lambda _: request, template)
+    return filled if count else f"{template.rstrip()}\n{request}"
 
 
 def distinct(templates: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:

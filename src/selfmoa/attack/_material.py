@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from selfmoa.assets import fill_template
 from selfmoa.records import Prompt, PromptKind, stable_id
 
 __all__ = ["Material", "borderline_from", "gather"]
@@ -174,15 +175,10 @@ def _hidden(
     pairs = []
     for number, prompt in enumerate(prompts):
         if usable and number % 2 == 0:
-            hidden = _fill(rng.choice(usable), prompt.text)
+            hidden = fill_template(rng.choice(usable), prompt.text)
         else:
             hidden = rng.choice(_STYLES)(_goal(prompt.text))
         if fits(hidden):
             pairs.append((prompt.text, hidden))
     rng.shuffle(pairs)
     return pairs[:limit]
-
-
-def _fill(template: str, request: str) -> str:
-    filled, count = re.subn(r"\{\{\s*prompt\s*\}\}", lambda _: request, template)
-    return filled if count else f"{template.rstrip()}\n{request}"

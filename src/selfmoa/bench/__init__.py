@@ -4,10 +4,19 @@ from selfmoa.bench._agreement import Agreement, binary_agreement, cohen_kappa, k
 from selfmoa.bench._comparison import Comparison, compare, plain_json, table_rows
 from selfmoa.bench._duplicates import Fence, clusters, near_duplicates
 from selfmoa.bench._evaluate import Answer, GateJudges, JudgeNote, Measured, answer_batch, answers, score
-from selfmoa.bench._metrics import DEFINITIONS, Definition, Metric, MetricChange, compare_metrics, summarise
+from selfmoa.bench._metrics import (
+    DEFINITIONS,
+    Definition,
+    Metric,
+    MetricChange,
+    by_hazard,
+    compare_metrics,
+    rate,
+    summarise,
+)
 from selfmoa.bench._ppi import Corrected, Stratum, ppi_mean, rogan_gladen, sensitivity_band
 from selfmoa.bench._sentences import cell, change_cell
-from selfmoa.bench._sets import SETS, EvaluationSets, Removal, SetName, Touch, build_sets, check_disjoint
+from selfmoa.bench._sets import KINDS, SETS, EvaluationSets, Removal, SetName, Touch, build_sets, check_disjoint
 from selfmoa.bench._significance import detectable_change, detectable_rate_change, equivalence_p, holm, mcnemar_p
 from selfmoa.bench._stage import DevAnswer, StageCheck, stage_check
 from selfmoa.bench._statistics import (
@@ -22,6 +31,7 @@ from selfmoa.bench._statistics import (
 
 __all__ = [
     "DEFINITIONS",
+    "KINDS",
     "SETS",
     "Agreement",
     "Answer",
@@ -47,6 +57,7 @@ __all__ = [
     "answers",
     "binary_agreement",
     "build_sets",
+    "by_hazard",
     "cell",
     "change_cell",
     "check_disjoint",
@@ -67,6 +78,7 @@ __all__ = [
     "plain_json",
     "ppi_mean",
     "proportion",
+    "rate",
     "rogan_gladen",
     "score",
     "sensitivity_band",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from selfmoa.bench._evaluate import JudgeNote, Measured
@@ -20,7 +21,7 @@ from selfmoa.bench._statistics import (
 )
 from selfmoa.errors import UsageError
 
-__all__ = ["DEFINITIONS", "Definition", "Metric", "MetricChange", "compare_metrics", "summarise"]
+__all__ = ["DEFINITIONS", "Definition", "Metric", "MetricChange", "by_hazard", "compare_metrics", "rate", "summarise"]
 
 MetricSet = Literal["harmful", "edgy", "benign", "harmless", "all"]
 _MEMBERS: dict[MetricSet, tuple[SetName, ...]] = {
@@ -50,8 +51,9 @@ class Metric:
 
     def as_dict(self) -> dict[str, Any]:
         """Flat, as results.json holds it: value, low, high, n and unscored beside the rest."""
-        rest = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "estimate"}
-        return {**rest, **asdict(self.estimate)}
+        told = asdict(self)
+        estimate = told.pop("estimate")
+        return {**told, **estimate}
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,9 +238,20 @@ def _change(
     )
 
 
+def by_hazard(definition: Definition, items: Sequence[Measured]) -> dict[str, dict[str, float | None]]:
+    """Hazard (or type of prompt) -> prompt id -> value of a figure; None where it is unscored."""
+    found: dict[str, dict[str, float | None]] = defaultdict(dict)
+    for item in definition.members(items):
+        found[item.hazard][item.prompt_id] = definition.value(item)
+    return found
+
+
 def _estimate(values: Sequence[float | None], unit: str) -> Estimate:
-    if unit != "share":
-        return mean(values, bounded=unit == "score")
+    return rate(values) if unit == "share" else mean(values, bounded=unit == "score")
+
+
+def rate(values: Sequence[float | None]) -> Estimate:
+    """The share of values that are 1 among those scored, with its Wilson interval."""
     scored = [value for value in values if value is not None]
     return proportion(sum(value == 1 for value in scored), len(scored), unscored=len(values) - len(scored))
 

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from selfmoa.assets import TEMPLATE_SLOT, fill_template, load_table
 from selfmoa.bench._duplicates import Fence, clusters, near_duplicates
 from selfmoa.errors import UsageError
 from selfmoa.recipe import DataRef, EvalSet, Evaluate
-from selfmoa.records import TEMPLATE_SLOT, Prompt, PromptKind, stable_id
+from selfmoa.records import Prompt, PromptKind, stable_id
 
-__all__ = ["SETS", "EvaluationSets", "Removal", "SetName", "Touch", "build_sets", "check_disjoint"]
+__all__ = ["KINDS", "SETS", "EvaluationSets", "Removal", "SetName", "Touch", "build_sets", "check_disjoint"]
 
 SetName = Literal["harmful", "edgy", "benign"]
 SETS: tuple[SetName, ...] = ("harmful", "edgy", "benign")
@@ -22,7 +23,7 @@ SETS: tuple[SetName, ...] = ("harmful", "edgy", "benign")
 Loader = Callable[[DataRef], Sequence[Mapping[str, Any]]]
 """A table as rows with `prompt`, `hazard` and `group`."""
 
-_KINDS: dict[SetName, PromptKind] = {"harmful": "attack", "edgy": "borderline", "benign": "benign"}
+KINDS: dict[SetName, PromptKind] = {"harmful": "attack", "edgy": "borderline", "benign": "benign"}
 _MAX_WORDS = 80
 _MIN_PROMPTS = 10
 
@@ -84,7 +85,7 @@ def build_sets(
 
     Raises `UsageError` where fewer than 10 prompts (or n, if smaller) are left in a set that names a table.
     """
-    load = load or _load_table
+    load = load or load_table
     found = [(name, prompt) for name in SETS for prompt in _read(name, getattr(evaluate, name).data, load)]
     kept, removed = _clean(found, against)
     drawn = {}
@@ -111,20 +112,13 @@ def check_disjoint(sets: EvaluationSets, others: Mapping[str, Sequence[str]]) ->
     return touches
 
 
-def _load_table(ref: DataRef) -> Sequence[Mapping[str, Any]]:
-    from selfmoa.assets import load_table
-
-    rows: Sequence[Mapping[str, Any]] = load_table(ref)
-    return rows
-
-
 def _read(name: SetName, refs: Sequence[DataRef], load: Loader) -> list[Prompt]:
     prompts = []
     for ref in refs:
         for row in load(ref):
             text = str(row.get("prompt") or "").strip()
             hazard = str(row.get("hazard") or "unknown")
-            prompts.append(Prompt(stable_id("eval", name, text), text, _KINDS[name], hazard, ref.ref))
+            prompts.append(Prompt(stable_id("eval", name, text), text, KINDS[name], hazard, ref.ref))
     return prompts
 
 
@@ -187,7 +181,7 @@ def _wrap(prompts: Sequence[Prompt], settings: EvalSet, seed: int, load: Loader)
     templates = sorted(fitting, key=lambda text: _rank(seed, text))
     wrapped = []
     for number, prompt in enumerate(prompts if templates else ()):
-        text = templates[number % len(templates)].replace(TEMPLATE_SLOT, prompt.text)
+        text = fill_template(templates[number % len(templates)], prompt.text)
         wrapped.append(replace(prompt, id=stable_id("wrapped", text), text=text, parent=prompt.id, request=prompt.text))
     return tuple(wrapped) if templates else tuple(prompts)
 

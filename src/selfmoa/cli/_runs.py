@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -176,8 +175,9 @@ def with_model(recipe: Recipe, model: str) -> Recipe:
     """The same recipe for another model, named after it."""
     ref = model if model.startswith(("wheel:", "path:", "hub:")) else f"path:{model}"
     stem = Path(ref.partition(":")[2].partition("@")[0]).name.removesuffix(".gguf")
-    name = re.sub(r"[^A-Za-z0-9._-]", "-", stem).strip(".-_") or "model"
-    return recipe.model_copy(update={"name": name, "model": recipe.model.model_copy(update={"ref": ref})})
+    return recipe.model_copy(
+        update={"name": recipes.as_name(stem, "model"), "model": recipe.model.model_copy(update={"ref": ref})}
+    )
 
 
 def with_suite(recipe: Recipe, suite: str) -> Recipe:

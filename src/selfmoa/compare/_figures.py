@@ -12,14 +12,14 @@ from selfmoa.bench import (
     DEFINITIONS,
     Definition,
     Estimate,
-    Measured,
     MetricVerdict,
+    by_hazard,
     compare_metrics,
     detectable_change,
     equivalence_p,
     holm,
     mcnemar_p,
-    proportion,
+    rate,
 )
 from selfmoa.compare._arms import Arm
 
@@ -154,32 +154,18 @@ def _flags(values: Sequence[float | None]) -> list[bool | None]:
 
 
 def _groups(definition: Definition, first: Arm, arm: Arm) -> list[Group]:
-    then, now = _by_group(definition, first.items), _by_group(definition, arm.items)
+    then, now = by_hazard(definition, first.items), by_hazard(definition, arm.items)
     names = sorted(then)
-    rates = [_rate([value for _, value in sorted(now[name].items())]) for name in names]
+    rates = [rate(list(now[name].values())) for name in names]
     if arm is first:
-        return [Group(definition.name, name, arm.name, rate) for name, rate in zip(names, rates, strict=True)]
-    p_values = []
-    for name in names:
-        keys = sorted(then[name])
-        p_values.append(mcnemar_p([then[name][key] for key in keys], [now[name][key] for key in keys]))
-    return [
-        Group(definition.name, name, arm.name, rate, p)
-        for name, rate, p in zip(names, rates, holm(p_values), strict=True)
+        return [Group(definition.name, name, arm.name, found) for name, found in zip(names, rates, strict=True)]
+    p_values = [
+        mcnemar_p(_flags(list(then[name].values())), _flags([now[name][key] for key in then[name]])) for name in names
     ]
-
-
-def _by_group(definition: Definition, items: Sequence[Measured]) -> dict[str, dict[str, bool | None]]:
-    found: dict[str, dict[str, bool | None]] = defaultdict(dict)
-    for item in definition.members(items):
-        value = definition.value(item)
-        found[item.hazard][item.prompt_id] = None if value is None else value == 1
-    return found
-
-
-def _rate(flags: Sequence[bool | None]) -> Estimate:
-    scored = [flag for flag in flags if flag is not None]
-    return proportion(sum(scored), len(scored), unscored=len(flags) - len(scored))
+    return [
+        Group(definition.name, name, arm.name, found, p)
+        for name, found, p in zip(names, rates, holm(p_values), strict=True)
+    ]
 
 
 def _changed(definition: Definition, first: Arm, arm: Arm) -> list[Changed]:

@@ -8,7 +8,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from selfmoa.errors import UsageError
+from selfmoa.errors import UsageError, first_problem
 
 __all__ = ["Condition", "Policy", "load_policy"]
 
@@ -68,6 +68,4 @@ def load_policy(path: Path) -> Policy:
     try:
         return Policy(**told)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "policy"
-        raise UsageError(f"{path}: {where}: {str(first['msg']).removeprefix('Value error, ')}") from error
+        raise UsageError(f"{path}: {first_problem(error, 'policy')}") from error

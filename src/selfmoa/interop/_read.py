@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from selfmoa.assets import is_excluded
-from selfmoa.bench import Answer, Estimate, SetName, proportion
+from selfmoa.bench import KINDS, Answer, Estimate, SetName, proportion
 from selfmoa.errors import UsageError
 from selfmoa.interop import _garak, _inspect
 from selfmoa.interop._records import ForeignAnswer
-from selfmoa.records import PromptKind, stable_id
+from selfmoa.records import stable_id
 
 __all__ = ["Foreign", "ForeignAnswer", "as_answers", "read_foreign"]
 
 _EXPECTED = "expected a garak report (*.report.jsonl) or an Inspect log (.json or .eval)"
-_KINDS: dict[SetName, PromptKind] = {"harmful": "attack", "edgy": "borderline", "benign": "benign"}
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def as_answers(found: Sequence[ForeignAnswer], name: SetName, source: str) -> li
             id=stable_id("answer", source, answer.prompt),
             prompt_id=stable_id("eval", name, answer.prompt),
             set=name,
-            kind=_KINDS[name],
+            kind=KINDS[name],
             hazard=answer.hazard,
             source=source,
             prompt=answer.prompt,

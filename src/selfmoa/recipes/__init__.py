@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from selfmoa.errors import RecipeError, nearest
 from selfmoa.recipe import Recipe
 
-__all__ = ["dump", "fields", "fingerprint", "load", "names", "read_text", "with_overrides"]
+__all__ = ["as_name", "dump", "fields", "fingerprint", "load", "names", "read_text", "with_overrides"]
 
 _ROOT = Path(str(files(__package__)))
 
@@ -23,6 +24,11 @@ _ROOT = Path(str(files(__package__)))
 def names() -> list[str]:
     """Names of the shipped recipes, e.g. `demo`, `paper/gemma-2-2b-it`."""
     return sorted(path.relative_to(_ROOT).with_suffix("").as_posix() for path in _ROOT.rglob("*.yaml"))
+
+
+def as_name(text: str, otherwise: str) -> str:
+    """`text` as the name of a run; `otherwise` where nothing of it may stand in one."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", text).strip(".-_") or otherwise
 
 
 def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 from collections import Counter
-from importlib.resources import files
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-from markupsafe import Markup
 
 from selfmoa.assets import HAZARDS
 from selfmoa.compare import ArmFigure, ComparedArms
 from selfmoa.report import _compare_plots
-from selfmoa.report._page import environment
+from selfmoa.report._page import write_page
 from selfmoa.report._results import tone
 from selfmoa.report._text import change, duration, estimate, integer
-from selfmoa.run import write_text
 
 __all__ = ["write_comparison"]
 
@@ -38,10 +34,8 @@ def write_comparison(found: ComparedArms, path: Path) -> Path:
         "costs": _costs(found),
         "front": list(found.front),
         "plots": {"changes": _compare_plots.changes(found), "front": _compare_plots.front(found)},
-        "version": importlib.import_module("selfmoa").__version__,
-        "css": Markup((files("selfmoa.report") / "templates" / "report.css").read_text(encoding="utf-8")),
     }
-    write_text(path, environment().get_template("compare.html.j2").render(told))
+    write_page(path, "compare.html.j2", told)
     return path
 
 
@@ -72,19 +66,15 @@ def _cell(figure: ArmFigure) -> Row:
     if figure.verdict == "inconclusive" and figure.detectable is not None:
         shown = f"{100 * figure.detectable:.0f} points" if figure.unit == "share" else f"{figure.detectable:.2f}"
         notes.append(f"a change below {shown} could well be missed")
-    interval = None if figure.change is None else _plain(figure.change)
+    interval = None if figure.change is None else asdict(figure.change)
     return {
-        "value": estimate(_plain(figure.estimate), figure.unit),
+        "value": estimate(asdict(figure.estimate), figure.unit),
         "n": integer(figure.estimate.n),
         "change": "" if interval is None else change(interval, figure.unit),
         "verdict": "" if figure.verdict == "none" else figure.verdict,
         "tone": tone(figure.verdict),
         "notes": "; ".join(notes),
     }
-
-
-def _plain(found: Any) -> Row:
-    return {"value": found.value, "low": found.low, "high": found.high}
 
 
 def _heat(metric: str, title: str, found: ComparedArms) -> Row:
@@ -100,7 +90,7 @@ def _heat(metric: str, title: str, found: ComparedArms) -> Row:
                 "n": integer(row[0].estimate.n),
                 "cells": [
                     {
-                        "value": estimate(_plain(group.estimate)),
+                        "value": estimate(asdict(group.estimate)),
                         "shade": "0" if group.estimate.n == 0 else f"{group.estimate.value:.2f}",
                         "sure": group.p is not None and group.p < 0.05,
                     }

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
-from collections import Counter, defaultdict
-from importlib.resources import files
+from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from selfmoa.assets import HAZARDS
-from selfmoa.bench import DEFINITIONS, Definition, Measured, detectable_rate_change, proportion
+from selfmoa.bench import DEFINITIONS, Measured, by_hazard, detectable_rate_change, rate
 from selfmoa.report._facts import asset_rows, limits, machine_rows, removed, title
 from selfmoa.report._load import RunData, load_run
-from selfmoa.report._page import environment
+from selfmoa.report._page import write_page
 from selfmoa.report._results import judge_cards, metric_rows, weakness
 from selfmoa.report._text import count, estimate, integer
-from selfmoa.run import read_records, write_text
+from selfmoa.run import read_records
 
 __all__ = ["write_evaluation"]
 
@@ -47,11 +44,9 @@ def write_evaluation(directory: Path) -> Path:
         "command": str(run.manifest.get("command") or "selfmoa evaluate ..."),
         "environment": machine_rows(run),
         "limits": limits(run, metrics),
-        "version": importlib.import_module("selfmoa").__version__,
-        "css": Markup((files("selfmoa.report") / "templates" / "report.css").read_text(encoding="utf-8")),
     }
     path = run.directory / "report.html"
-    write_text(path, environment().get_template("evaluation.html.j2").render(told))
+    write_page(path, "evaluation.html.j2", told)
     return path
 
 
@@ -100,29 +95,16 @@ def _told(rows: dict[str, Row], parts: tuple[tuple[str, str], ...]) -> str:
 def _group(name: str, words: str, arms: dict[str, list[Measured]]) -> Row:
     definition = next(item for item in DEFINITIONS if item.name == name)
     names = [arm for arm in _ARMS if arms[arm]]
-    tables = [_by_hazard(definition, arms[arm]) for arm in names]
+    tables = [by_hazard(definition, arms[arm]) for arm in names]
     rows = [
         {
             "name": HAZARDS.get(group, (group,))[0],
             "n": integer(len(tables[0][group])),
-            "cells": [_rate(table[group]) for table in tables],
+            "cells": [estimate(asdict(rate(list(table[group].values())))) for table in tables],
         }
         for group in sorted(tables[0])
     ]
     return {"title": words, "arms": names if len(names) > 1 else ["Rate"], "rows": rows}
-
-
-def _by_hazard(definition: Definition, items: list[Measured]) -> dict[str, list[float | None]]:
-    found: dict[str, list[float | None]] = defaultdict(list)
-    for item in definition.members(items):
-        found[item.hazard].append(definition.value(item))
-    return found
-
-
-def _rate(values: list[float | None]) -> str:
-    scored = [value == 1 for value in values if value is not None]
-    rate = proportion(sum(scored), len(scored))
-    return estimate({"value": rate.value, "low": rate.low, "high": rate.high})
 
 
 def _sets(run: RunData, items: list[Measured]) -> list[Row]:

@@ -20,7 +20,7 @@ from selfmoa.report._results import judge_cards, metric_rows, tiles
 from selfmoa.report._text import change, count, number, visible
 from selfmoa.run import write_text
 
-__all__ = ["environment", "write_report"]
+__all__ = ["write_page", "write_report"]
 
 Row = dict[str, Any]
 
@@ -33,10 +33,16 @@ def write_report(run_dir: Path, *, unredacted: bool = False) -> Path:
     Raises `UsageError` where `run_dir` is no run directory, `StorageError` where it cannot be written.
     """
     run = load_run(Path(run_dir))
-    page = environment().get_template("report.html.j2").render(_context(run, unredacted))
     path = run.directory / ("report.unredacted.html" if unredacted else "report.html")
-    write_text(path, page)
+    write_page(path, "report.html.j2", _context(run, unredacted))
     return path
+
+
+def write_page(path: Path, template: str, told: Row) -> None:
+    """Write a self-contained page: the template with what is told, the style and the version."""
+    css = Markup((files("selfmoa.report") / "templates" / "report.css").read_text(encoding="utf-8"))
+    version = importlib.import_module("selfmoa").__version__
+    write_text(path, environment().get_template(template).render(told, css=css, version=version))
 
 
 def environment() -> Environment:
@@ -91,8 +97,6 @@ def _context(run: RunData, unredacted: bool) -> Row:
         "recipe_text": run.recipe_text,
         "audit": audit,
         "limits": limits(run, metrics, audited=bool(audit)),
-        "version": importlib.import_module("selfmoa").__version__,
-        "css": Markup((files("selfmoa.report") / "templates" / "report.css").read_text(encoding="utf-8")),
         "plots": {
             "forest": _plots.forest(metrics, tolerance),
             "rounds": _plots.rounds(rounds),

@@ -75,4 +75,5 @@ def _remembered(
     missing = [place for place, key in enumerate(keys) if key not in known]
     made = dict(zip((keys[place] for place in missing), make(missing) if missing else (), strict=True))
     cache.put({key: json.dumps(asdict(record)) for key, record in made.items() if keep(record)})
-    return [(known | made)[key] for key in keys]
+    found = {**known, **made}
+    return [found[key] for key in keys]

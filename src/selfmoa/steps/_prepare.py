@@ -26,6 +26,7 @@ __all__ = [
     "judge_context",
     "judge_objectives",
     "load_model",
+    "load_rows",
     "load_side",
     "prepare",
 ]
@@ -120,13 +121,13 @@ def gather_material(recipe: Recipe, model: LanguageModel) -> tuple[Material, Eva
     def fits(text: str) -> bool:
         return len(model.tokenizer(text, add_special_tokens=False)["input_ids"]) <= limit
 
-    attack_rows = _rows(recipe.seeds.attack, seeds=True)
+    attack_rows = load_rows(recipe.seeds.attack, seeds=True)
     if len(attack_rows) < 8:
         raise UsageError(f"The attack seeds hold {len(attack_rows)} prompts, expected at least 8; add prompts.")
     material = gather(
         attack_rows,
-        _rows(recipe.seeds.benign),
-        _rows(recipe.seeds.templates) if recipe.attack.hide else [],
+        load_rows(recipe.seeds.benign),
+        load_rows(recipe.seeds.templates) if recipe.attack.hide else [],
         n_dev_harmful=recipe.stage.n_harmful,
         n_dev_harmless=recipe.stage.n_harmless,
         max_pairs=max(recipe.attack.expand.sft.max_pairs, recipe.attack.hider.sft.max_pairs),
@@ -145,7 +146,8 @@ def judge_objectives(recipe: Recipe) -> dict[str, list[str]]:
     return {"judge-training objectives": sorted({str(row["objective"]) for row in rows})}
 
 
-def _rows(refs: Sequence[DataRef], *, seeds: bool = False) -> list[dict[str, Any]]:
+def load_rows(refs: Sequence[DataRef], *, seeds: bool = False) -> list[dict[str, Any]]:
+    """The rows of several tables, one after the other."""
     return [row for ref in refs for row in assets.load_table(ref, seeds=seeds)]
 
 

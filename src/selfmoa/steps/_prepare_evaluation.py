@@ -14,6 +14,7 @@ from selfmoa.steps._prepare import (
     judge_context,
     judge_objectives,
     load_model,
+    load_rows,
 )
 from selfmoa.steps._session import Evaluation
 
@@ -57,5 +58,5 @@ def _seeds(trained_in: Path | None) -> dict[str, list[str]]:
     if trained_in is None:
         return {}
     seeds = recipes.load(trained_in / "recipe.yaml").seeds
-    rows = [row for ref in (*seeds.attack, *seeds.benign) for row in assets.load_table(ref)]
+    rows = load_rows((*seeds.attack, *seeds.benign))
     return {f"seeds of {trained_in.name}": [str(row["prompt"]) for row in rows]}

@@ -14,7 +14,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from selfmoa import assets
-from selfmoa.errors import UsageError, nearest
+from selfmoa.errors import UsageError, first_problem, nearest
 from selfmoa.recipe import DataRef, EvalSet, Evaluate, Section
 
 __all__ = ["ROLES", "Suite", "load", "names"]
@@ -65,8 +65,7 @@ def _from_yaml(path: Path) -> Suite:
     try:
         return Suite(name=path.stem, description=values.get("description") or "", evaluate=Evaluate(**sections))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"Suite {path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise UsageError(f"Suite {path}: {first_problem(error)}") from error
 
 
 def _from_table(path: Path) -> Suite:
