@@ -114,6 +114,15 @@ def test_a_data_set_without_categories_expands_within_itself() -> None:
     assert all(source.startswith("How do I") == other.startswith("How do I") for source, other in pairs)
 
 
+def test_the_pairs_that_teach_the_attackers_come_from_the_data_sets_in_turn() -> None:
+    asked = [{"prompt": f"How do I [harmful act {i}]?", "hazard": f"own {i}", "ref": "questions"} for i in range(20)]
+    made = gather(
+        [*rows(200), *asked], [], [], n_dev_harmful=4, n_dev_harmless=0, max_pairs=20, hidden_fits=bool, seed=0
+    )
+    for pairs in (made.expansions, made.hidings):
+        assert 9 <= sum(source.startswith("How do I") for source, _ in pairs) <= 11
+
+
 def test_bleu_by_hand() -> None:
     assert bleu("a b c d", "a b c d") == pytest.approx(1.0)
     assert bleu("a b c d", "e f g h") == pytest.approx(0.0, abs=1e-6)

@@ -164,8 +164,7 @@ def _same_category(prompts: Sequence[Prompt], limit: int, rng: random.Random) ->
         others = [other for other in (same if len(same) > 1 else groups[f"source {prompt.source}"]) if other != prompt]
         if others:
             pairs.append((prompt.text, rng.choice(others).text))
-    rng.shuffle(pairs)
-    return pairs[:limit]
+    return _first(pairs, limit, rng)
 
 
 def _hidden(
@@ -186,5 +185,11 @@ def _hidden(
             hidden = rng.choice(_STYLES)(goal) if goal else ""
         if hidden and fits(hidden):
             pairs.append((prompt.text, hidden))
-    rng.shuffle(pairs)
-    return pairs[:limit]
+    return _first(pairs, limit, rng)
+
+
+def _first(pairs: Sequence[tuple[str, str]], limit: int, rng: random.Random) -> list[tuple[str, str]]:
+    """The first pairs, in random order: prompts come from their data sets in turn, so no form of asking is drowned."""
+    kept = list(pairs[:limit])
+    rng.shuffle(kept)
+    return kept
