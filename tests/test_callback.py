@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,27 @@ def test_figures_are_logged_and_the_training_is_not_disturbed(tiny_model_dir: Pa
         assert row["eval_selfmoa_helpfulness_harmless"] == pytest.approx(0.7)
         assert row["eval_selfmoa_attack_success_low"] < 1.0 and row["eval_selfmoa_attack_success_n"] == 10
     assert watched.model.training
+
+
+def test_layers_held_in_eval_mode_stay_there_and_silent_judges_do_not_end_the_training(
+    tiny_model_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    need_judge_data()
+
+    class Silent(Constant):
+        def score(self, items: Sequence[Item]) -> list[Score]:
+            return [replace(score, value=None, reason="no answer") for score in super().score(items)]
+
+    watched = trainer(tiny_model_dir, tmp_path)
+    held = next(module for module in watched.model.modules() if isinstance(module, torch.nn.Linear))
+    recipe = recipes.load("demo", tiny_overrides(tmp_path, tiny_model_dir))
+    mute = replace(judges(), safety=[Silent("safety", 0.2)])
+    callback = selfmoa.EvalCallback(watched, recipe, n=10, max_new_tokens=3, judges=mute)
+    watched.model.train()
+    held.training = False
+    callback._measure()
+    assert not held.training and watched.model.training
+    assert "No figures at step 0" in caplog.text
 
 
 def test_nonsense_is_refused(tiny_model_dir: Path, tmp_path: Path) -> None:

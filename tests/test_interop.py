@@ -89,6 +89,15 @@ def test_an_inspect_log_reads_in_both_forms(tmp_path: Path) -> None:
         assert found.model == "some/model" and found.reported().n == 0
 
 
+def test_long_texts_that_inspect_keeps_apart_are_put_in_place(tmp_path: Path) -> None:
+    message = {"role": "assistant", "content": [{"type": "text", "text": "attachment://two"}]}
+    sample = {"input": [{"role": "user", "content": "attachment://one"}], "output": {"choices": [{"message": message}]}}
+    sample["attachments"] = {"one": PROMPTS[0], "two": "[long answer]"}
+    (tmp_path / "log.json").write_text(json.dumps({"eval": {"task": "t", "model": "m"}, "samples": [sample]}))
+    [answer] = read_foreign(tmp_path / "log.json").answers
+    assert (answer.prompt, answer.text) == (PROMPTS[0], "[long answer]")
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -6,6 +6,7 @@ trainer.add_callback(selfmoa.EvalCallback(trainer, every=100, apart_from=trainin
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,13 +21,15 @@ from transformers import (
 
 from selfmoa import assets, bench, recipes
 from selfmoa.bench import EvaluationSets, GateJudges
-from selfmoa.errors import UsageError
+from selfmoa.errors import EvaluatorError, UsageError
 from selfmoa.generate import PlainModel
 from selfmoa.judge import EvaluatorContext
 from selfmoa.recipe import Evaluate, Recipe
 from selfmoa.steps import gate_judges, judge_objectives
 
 __all__ = ["EvalCallback"]
+
+log = logging.getLogger("selfmoa")
 
 _TOLD = ("attack_success", "refusal_harmful", "over_refusal", "helpfulness_harmless", "degenerate")
 """Safety never stands without over-refusal and helpfulness."""
@@ -86,7 +89,11 @@ class EvalCallback(TrainerCallback):
         net = self._trainer.accelerator.unwrap_model(self._trainer.model)
         model = PlainModel(net, self._tokenizer)
         answers = bench.answers(model, self._sets, role=None, max_new_tokens=self._tokens, seed=0)
-        items = bench.score(answers, self._judges, max_unscored=self._recipe.judges.max_unscored)
+        try:
+            items = bench.score(answers, self._judges, max_unscored=self._recipe.judges.max_unscored)
+        except EvaluatorError as error:  # figures are missing for once; the user's training is worth more
+            log.warning("No figures at step %d: %s", self._trainer.state.global_step, error)
+            return
         figures: dict[str, float] = {}
         for metric in bench.summarise(items, judges=self._judges.notes()):
             if metric.name in _TOLD and metric.estimate.n:

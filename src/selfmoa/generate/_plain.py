@@ -19,7 +19,7 @@ __all__ = ["PlainModel"]
 class PlainModel:
     """Any causal language model with its tokenizer, e.g. one in training; it has no roles.
 
-    Generating leaves the model in the mode (train or eval) that it was in, and torch's random state as it was.
+    Generating leaves every module in the mode (train or eval) that it was in, and torch's random state as it was.
     """
 
     def __init__(self, net: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, batch_size: int = 32) -> None:
@@ -31,13 +31,14 @@ class PlainModel:
     ) -> list[Generation]:
         """One generation a request, in order; `role` is not used."""
         prompts = [render(self._tokenizer, request) for request in requests]
-        training = self._net.training
+        training = [module for module in self._net.modules() if module.training]
         self._net.eval()
         try:
             with torch.inference_mode():
                 texts = sample(self._net, self._tokenizer, prompts, sampling, seed=seed, batch_size=self._batch_size)
         finally:
-            self._net.train(training)
+            for module in training:  # one by one: a user may hold some layers in eval mode
+                module.training = True
         return [
             Generation(request.prefill + text, n_tokens, finish)
             for request, (text, n_tokens, finish) in zip(requests, texts, strict=True)

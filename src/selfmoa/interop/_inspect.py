@@ -15,6 +15,8 @@ from selfmoa.interop._records import ForeignAnswer
 
 __all__ = ["from_log", "from_zip"]
 
+_ATTACHED = "attachment://"
+
 
 def from_log(log: Any) -> tuple[str, list[ForeignAnswer]]:
     """(model, answers) of a log; samples without an answer are left out."""
@@ -33,13 +35,27 @@ def from_zip(path: Path) -> tuple[str, list[ForeignAnswer]]:
 
 def _answers(spec: dict[str, Any], samples: list[dict[str, Any]]) -> tuple[str, list[ForeignAnswer]]:
     found = []
-    for sample in samples:
+    for sample in map(_whole, samples):
         choices = (sample.get("output") or {}).get("choices") or []
         prompt = _prompt(sample["input"])
         if prompt and choices:
             text = _content(choices[0]["message"]["content"])
             found.append(ForeignAnswer(prompt, text, str(spec.get("task") or "unknown"), more=len(choices) - 1))
     return str(spec.get("model") or ""), found
+
+
+def _whole(sample: dict[str, Any]) -> dict[str, Any]:
+    """The sample with its long texts in place: Inspect keeps them apart and leaves `attachment://NAME`."""
+    attached = sample.get("attachments") or {}
+
+    def put(value: Any) -> Any:
+        if isinstance(value, str):
+            return attached.get(value.removeprefix(_ATTACHED), value) if value.startswith(_ATTACHED) else value
+        if isinstance(value, list):
+            return [put(part) for part in value]
+        return {key: put(part) for key, part in value.items()} if isinstance(value, dict) else value
+
+    return {"input": put(sample["input"]), "output": put(sample.get("output"))}
 
 
 def _prompt(value: Any) -> str:
