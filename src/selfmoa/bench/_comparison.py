@@ -96,6 +96,7 @@ def compare(
     removed: Mapping[str, Mapping[str, int]] | None = None,
     touched: Sequence[Touch] = (),
     notes: Sequence[str] = (),
+    counted: Sequence[MetricChange] = (),
 ) -> Comparison:
     """Compare two models on the same prompts, paired by prompt id.
 
