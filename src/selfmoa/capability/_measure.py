@@ -87,9 +87,10 @@ def measure_directory(
         raise UsageError(f"{adapter} holds no adapter_config.json; expected an adapter as PEFT writes it.")
     require_harness()
     directory = resolve_model(ref).directory
+    given = [None, adapter] if adapter else [None]
     arms = [
         measure_capability(directory, tasks, n=n, seed=seed, adapter=arm, tasks_dir=out / "tasks", on_task=on_task)
-        for arm in ([None, adapter] if adapter else [None])
+        for arm in given
     ]
     before, after = arms[0], arms[1] if adapter else None
     facts = {
@@ -100,7 +101,7 @@ def measure_directory(
         "few_shot": 0,
         "chat_template": False,
         "judge": f"lm-eval {version('lm_eval')}",
-        "reproduce": [_command(directory, arm, tasks, out) for arm in ([None, adapter] if adapter else [None])],
+        "reproduce": [_command(directory, arm, tasks, out) for arm in given],
     }
     write_capability(out, before, after, facts=facts)
     return before, after

@@ -99,7 +99,7 @@ def write_task(directory: Path, task: str, data: DataRef, *, n: int | None, seed
 
 
 def _questions(data: DataRef) -> list[dict[str, Any]]:
-    """id, prompt, choices, gold and subject of every row. Raises `UsageError` naming the first row that is no question."""
+    """id, prompt, choices, gold and subject of every row. Raises `UsageError` naming the first that is no question."""
     found = []
     for number, row in enumerate(load_table(data), start=1):
         choices, gold = row.get("choices"), row.get("gold")

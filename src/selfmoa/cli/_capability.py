@@ -34,7 +34,7 @@ def capability(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Result as JSON on stdout.")] = False,
 ) -> None:
-    """What a model knows: right answers to multiple-choice questions, by lm-eval; with an adapter, the paired change."""
+    """What a model knows: right answers to multiple-choice questions by lm-eval; with an adapter, the paired change."""
     from selfmoa import capability as room
     from selfmoa.assets import capability_sets
     from selfmoa.run import Progress
