@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -117,5 +118,11 @@ def _answered(task: str, part: str, sample: Mapping[str, Any]) -> Answered:
 @contextlib.contextmanager
 def silent() -> Iterator[None]:
     """lm-eval's bars and advice would drown the run's own lines; what is wrong is raised."""
-    with contextlib.redirect_stderr(io.StringIO()):
-        yield
+    log = logging.getLogger("lm_eval")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        log.setLevel(level)
