@@ -18,37 +18,45 @@ from selfmoa.capability import (
     POOLED,
     Answered,
     Capability,
+    check_tasks,
     compare_capability,
     measure_capability,
     measure_directory,
     metric_changes,
     metrics,
 )
-from selfmoa.capability._tasks import draw
-from selfmoa.errors import DependencyError, ModelError, UsageError
-from selfmoa.generate import LanguageModel
-from selfmoa.recipe import Lora
+from selfmoa.capability._harness import Harness, list_tasks
+from selfmoa.capability._tasks import Written, draw, write_task
+from selfmoa.errors import AssetError, DependencyError, ModelError, UsageError
+from selfmoa.generate import LanguageModel, load_plain
+from selfmoa.recipe import DataRef, Lora
 from selfmoa.run import read_json
 
-WORDS = [
+WORDS = (
     "herb",
     "garden",
     "fox",
     "dog",
     "cat",
     "flower",
-    "capital",
-    "country",
     "answer",
     "list",
     "number",
     "letter",
     "small",
-    "quick",
     "brown",
     "lazy",
-]
+)
 LORA = Lora(r=4, alpha=64, dropout=0.0)
+
+
+@pytest.fixture(autouse=True)
+def one_thread(tiny_model_dir: Path) -> None:
+    """Two threads wait for each other at every one of the many tiny steps where other work shares the cores."""
+    import torch
+
+    assert tiny_model_dir.is_dir()  # made before, as making it sets two threads
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +78,7 @@ def resident(tiny_model_dir: Path) -> LanguageModel:
     """A resident model whose target differs from the base."""
     import torch
 
-    model = LanguageModel.load(tiny_model_dir, LORA, threads=2)
+    model = LanguageModel.load(tiny_model_dir, LORA, threads=1)
     generator = torch.Generator().manual_seed(1)
     for name, parameter in sorted(model.adapter_parameters("target").items()):
         if "lora_B" in name:
@@ -184,6 +192,17 @@ def test_figures_as_results_hold_them() -> None:
         compare_capability(before, Capability(after.items[1:]))
 
 
+def test_a_task_of_lm_evals_own_is_drawn_by_place(tiny_model_dir: Path, table: Path, tmp_path: Path) -> None:
+    """As a task from the hub is: the questions are chosen when lm-eval has read them."""
+    task = write_task(tmp_path, f"path:{table}", DataRef(ref=f"path:{table}"), n=None, seed=0)
+    harness = Harness(*load_plain(tiny_model_dir), list_tasks(tmp_path, own=["selfmoa_things"]))
+    every, some = harness.answer(task), harness.answer(task, n=10, seed=1)
+    assert len(every) == 40 and len(some) == 10 and set(some) < set(every)
+    assert [item for item in every if item in some] == some == harness.answer(task, n=10, seed=1)
+    with pytest.raises(AssetError, match="questions of absent cannot be loaded"):
+        harness.answer(Written("absent", "absent"))
+
+
 def test_a_missing_extra_is_one_clear_error(table: Path, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("selfmoa.capability._harness.find_spec", lambda name: None)
     with pytest.raises(DependencyError, match=r'pip install "selfmoa\[capability\]"'):
@@ -191,9 +210,9 @@ def test_a_missing_extra_is_one_clear_error(table: Path, tiny_model_dir: Path, m
 
 
 def test_a_wrong_task_names_the_nearest(tiny_model_dir: Path, table: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="There is no task 'openbokqa', .* Did you mean 'openbookqa'"):
-        measure_capability(tiny_model_dir, ["openbokqa"])
-    with pytest.raises(UsageError, match="no capability set 'mmlv'.* Did you mean 'mmlu'"):
+    with pytest.raises(UsageError, match=r"There is no task 'openbokqa', .* Did you mean 'openbookqa'"):
+        check_tasks(["openbokqa"])
+    with pytest.raises(UsageError, match=r"no capability set 'mmlv'.* Did you mean 'mmlu'"):
         measure_capability(tiny_model_dir, ["set:mmlv"])
     with pytest.raises(UsageError, match="No task is named"):
         measure_capability(tiny_model_dir, [])

@@ -102,8 +102,8 @@ def compare(
 
     `judges` is `GateJudges.notes()`, `removed` `EvaluationSets.removed_counts()`, `touched` the result of
     `check_disjoint`; `notes` are further warnings, e.g. that a judge is weak. `train_change` is the training
-    judges' change of safety on the same harmful prompts (higher = safer), `watch_change` the watch judges'. `counted` are
-    figures that rest on no answer and no judge (capability); they stand behind the others.
+    judges' change of safety on the same harmful prompts (higher = safer), `watch_change` the watch judges'.
+    `counted` are figures that rest on no answer and no judge (capability); they stand behind the others.
     """
     metrics = [*compare_metrics(before, after, tolerance, judges=judges), *counted]
     ids = {touch.prompt_id for touch in touched}

@@ -14,9 +14,8 @@ from selfmoa.capability._figures import (
     metrics,
     to_json,
 )
-from selfmoa.capability._harness import require_harness
 from selfmoa.capability._items import Answered
-from selfmoa.capability._measure import measure_capability, measure_directory, write_capability
+from selfmoa.capability._measure import check_tasks, measure_capability, measure_directory, write_capability
 
 __all__ = [
     "POOLED",
@@ -24,12 +23,12 @@ __all__ = [
     "Capability",
     "Change",
     "Figure",
+    "check_tasks",
     "compare_capability",
     "measure_capability",
     "measure_directory",
     "metric_changes",
     "metrics",
-    "require_harness",
     "to_json",
     "write_capability",
 ]

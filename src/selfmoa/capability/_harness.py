@@ -15,7 +15,7 @@ from selfmoa.capability._items import Answered
 from selfmoa.capability._tasks import Written, draw
 from selfmoa.errors import AssetError, DependencyError, UsageError, nearest
 
-__all__ = ["Harness", "require_harness", "silent"]
+__all__ = ["Harness", "list_tasks", "require_harness", "silent"]
 
 _BATCH = 16
 _ABSENT = "The capability figures are measured by lm-eval, which is not installed."
@@ -27,28 +27,35 @@ def require_harness() -> None:
         raise DependencyError(f'{_ABSENT} Run: pip install "selfmoa[capability]"')
 
 
+def list_tasks(include: Path | None, *, own: Sequence[str]) -> Any:
+    """lm-eval's list of tasks: those in a directory and, where any of its `own` is named, all of those (slower).
+
+    Raises `UsageError` for the first of `own` that lm-eval does not know, naming the nearest known one.
+    """
+    require_harness()
+    with silent():
+        from lm_eval.tasks import TaskManager
+
+        found = TaskManager(include_path=str(include) if include else None, include_defaults=bool(own))
+    for name in own:
+        if name not in found.all_tasks:
+            hint = nearest(name, [*capability_sets(), *found.all_tasks])
+            if "Did you mean" not in hint:  # lm-eval knows thousands, too many to list
+                hint = nearest(name, capability_sets())
+            raise UsageError(f"There is no task {name!r}, in selfmoa or in lm-eval.{hint}")
+    return found
+
+
 class Harness:
     """lm-eval round one model that is in memory. Nothing is generated: choices are compared by their likelihood."""
 
-    def __init__(self, net: Any, tokenizer: Any, *, include: Path, own_tasks: bool) -> None:
-        """`own_tasks` also reads the list of lm-eval's own tasks, which takes some seconds."""
-        require_harness()
+    def __init__(self, net: Any, tokenizer: Any, tasks: Any) -> None:
+        """`tasks` is what `list_tasks` gave."""
+        self._tasks = tasks
         with silent():
             from lm_eval.models.huggingface import HFLM
-            from lm_eval.tasks import TaskManager
 
-            self._tasks = TaskManager(include_path=str(include), include_defaults=own_tasks)
             self._model = HFLM(pretrained=net, tokenizer=tokenizer, batch_size=_BATCH)
-
-    def check(self, names: Sequence[str]) -> None:
-        """Raise `UsageError` for the first name that is no task of lm-eval's, naming the nearest known one."""
-        known = self._tasks.all_tasks
-        for name in names:
-            if name not in known:
-                hint = nearest(name, [*capability_sets(), *known])
-                if "Did you mean" not in hint:  # lm-eval knows thousands, too many to list
-                    hint = nearest(name, capability_sets())
-                raise UsageError(f"There is no task {name!r}, in selfmoa or in lm-eval.{hint}")
 
     def answer(self, task: Written, *, n: int | None = None, seed: int = 0) -> list[Answered]:
         """Every question of a task, or n drawn by seed, evenly over the parts of a group of tasks."""

@@ -6,7 +6,7 @@ import contextlib
 import shlex
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -14,15 +14,24 @@ from typing import TYPE_CHECKING, Any
 
 from selfmoa.assets import capability_table, resolve_model
 from selfmoa.capability._figures import Capability, to_json
-from selfmoa.capability._harness import Harness, require_harness, silent
+from selfmoa.capability._harness import Harness, list_tasks, require_harness, silent
 from selfmoa.capability._tasks import Written, harness_name, name_of, write_task
 from selfmoa.errors import UsageError
+from selfmoa.recipe import DataRef
 from selfmoa.run import write_json
 
 if TYPE_CHECKING:
     from selfmoa.generate import LanguageModel
 
-__all__ = ["measure_capability", "measure_directory", "write_capability"]
+__all__ = ["check_tasks", "measure_capability", "measure_directory", "write_capability"]
+
+
+def check_tasks(tasks: Sequence[str]) -> None:
+    """Raise `DependencyError` without lm-eval and `UsageError` for a task that is not known, before anything is run."""
+    require_harness()
+    foreign = _foreign(_tables(tasks))
+    if foreign:
+        list_tasks(None, own=foreign)
 
 
 def measure_capability(
@@ -47,7 +56,8 @@ def measure_capability(
     lm-eval, `UsageError` for an unknown task, `ModelError` for a model or adapter that cannot be loaded.
     """
     require_harness()
-    tables = {task: capability_table(task) for task in _distinct(tasks)}
+    tables = _tables(tasks)
+    foreign = _foreign(tables)
     with contextlib.ExitStack() as stack:
         directory = tasks_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="selfmoa-")))
         directory.mkdir(parents=True, exist_ok=True)
@@ -55,10 +65,8 @@ def measure_capability(
             write_task(directory, task, data, n=n, seed=seed) if data else Written(name_of(task), name_of(task))
             for task, data in tables.items()
         ]
-        foreign = [name_of(task) for task, data in tables.items() if data is None]
-        net, tokenizer = stack.enter_context(_opened(model, adapter))
-        harness = Harness(net, tokenizer, include=directory, own_tasks=bool(foreign))
-        harness.check(foreign)
+        known = list_tasks(directory, own=foreign)
+        harness = Harness(*stack.enter_context(_opened(model, adapter)), known)
         items = []
         for task in written:
             # questions of ours are drawn when they are written
@@ -145,11 +153,19 @@ def _opened(model: LanguageModel | Path, adapter: str | Path | None) -> Iterator
         yield model.net, model.tokenizer
 
 
-def _distinct(tasks: Sequence[str]) -> list[str]:
-    """Raise `UsageError` where nothing is named, or two tasks have one name."""
+def _tables(tasks: Sequence[str]) -> dict[str, DataRef | None]:
+    """Task -> its table, None for lm-eval's own.
+
+    Raises `UsageError` where nothing is named, two tasks have one name, or a set is not registered.
+    """
     if not tasks:
         raise UsageError("No task is named; expected at least one, e.g. mmlu.")
     twice = [name for name, times in Counter(map(name_of, tasks)).items() if times > 1]
     if twice:
         raise UsageError(f"The task {twice[0]!r} is named twice; its figures would be mixed.")
-    return list(tasks)
+    return {task: capability_table(task) for task in tasks}
+
+
+def _foreign(tables: Mapping[str, DataRef | None]) -> list[str]:
+    """Tasks of lm-eval's own, by its names."""
+    return [name_of(task) for task, data in tables.items() if data is None]
