@@ -101,6 +101,8 @@ def measure_directory(
         for arm in given
     ]
     before, after = arms[0], arms[1] if adapter else None
+    # lm-eval's own tasks are not drawn on its command line
+    ours = [harness_name(task) for task in tasks if capability_table(task)]
     facts = {
         "model": ref,
         "adapter": str(adapter) if adapter else None,
@@ -109,7 +111,7 @@ def measure_directory(
         "few_shot": 0,
         "chat_template": False,
         "judge": f"lm-eval {version('lm_eval')}",
-        "reproduce": [_command(directory, arm, tasks, out) for arm in given],
+        "reproduce": [_command(directory, arm, ours, out) for arm in given] if ours else [],
     }
     write_capability(out, before, after, facts=facts)
     return before, after
@@ -128,15 +130,14 @@ def write_capability(
     pq.write_table(pa.Table.from_pylist(rows), directory / "items.parquet")
 
 
-def _command(model: Path, adapter: Path | None, tasks: Sequence[str], out: Path) -> str:
-    """lm-eval's command line for one arm; tasks of lm-eval's own are not drawn there, so they are left out."""
+def _command(model: Path, adapter: Path | None, names: Sequence[str], out: Path) -> str:
+    """lm-eval's command line for one arm."""
     import torch
 
     dtype = "bfloat16" if torch.cuda.is_available() else "float32"
     peft = f",peft={adapter}" if adapter else ""
-    names = ",".join(harness_name(task) for task in tasks if capability_table(task))
     words = ["lm_eval", "run", "--model", "hf", "--model_args", f"pretrained={model},dtype={dtype}{peft}"]
-    return shlex.join([*words, "--include_path", str(out / "tasks"), "--tasks", names])
+    return shlex.join([*words, "--include_path", str(out / "tasks"), "--tasks", ",".join(names)])
 
 
 @contextlib.contextmanager
