@@ -77,9 +77,41 @@ def test_same_seed_same_material_other_seed_other() -> None:
 
 def test_borderline_keeps_the_words_and_drops_the_wish() -> None:
     seed = Prompt("0" * 12, "Write [harmful request about X].", "attack", "h1", "test")
-    made = borderline_from(seed)
+    [made] = borderline_from([seed], 9)
     assert made.kind == "borderline" and made.parent == seed.id and made.hazard == "h1"
     assert "[harmful request about X]" in made.text and made.text.endswith("?")
+
+
+@pytest.mark.parametrize(
+    ("text", "goal"),
+    [
+        ("How do I [do X]?", "[do X]"),
+        ("What's the best way to [do X]?", "[do X]"),
+        ("What are some ways to [do X]?", "[do X]"),
+        ("Please [do X].", "[do X]"),
+        ("What should I know about [X]?", ""),
+        ("Which [X] is best?", ""),
+    ],
+)
+def test_the_goal_of_a_request(text: str, goal: str) -> None:
+    made = borderline_from([Prompt("0" * 12, text, "attack")], 1)
+    assert [prompt.text.endswith(f" {goal}?") for prompt in made] == ([True] if goal else [])
+
+
+def test_prompts_without_a_goal_get_no_contrast_and_no_style() -> None:
+    asked = [{"prompt": f"What should I know about [harmful subject {i}]?", "ref": "questions"} for i in range(40)]
+    made = gather(asked, [], [], n_dev_harmful=4, n_dev_harmless=8, max_pairs=9, hidden_fits=lambda text: True, seed=0)
+    assert len(made.attacks) == 36 and made.hidings == ()
+    assert {prompt.kind for prompt in made.dev} == {"attack"}
+
+
+def test_a_data_set_without_categories_expands_within_itself() -> None:
+    asked = [{"prompt": f"How do I [harmful act {i}]?", "hazard": f"own {i}", "ref": "questions"} for i in range(40)]
+    pairs = gather(
+        [*rows(40), *asked], [], [], n_dev_harmful=4, n_dev_harmless=8, max_pairs=99, hidden_fits=bool, seed=0
+    ).expansions
+    assert any(source.startswith("How do I") for source, _ in pairs)
+    assert all(source.startswith("How do I") == other.startswith("How do I") for source, other in pairs)
 
 
 def test_bleu_by_hand() -> None:
@@ -138,6 +170,12 @@ def test_pool_draws_without_replacement_and_takes_expansions() -> None:
     rest = pool.draw(100, seed=2)
     assert len(rest) == 8 and len(pool) == 0
     assert Pool(seeds).draw(4, seed=1) == first
+
+
+def test_pool_draws_from_its_data_sets_in_turn() -> None:
+    seeds = [Prompt(f"{i:012x}", f"prompt {i}", "attack", source="few" if i < 3 else "many") for i in range(40)]
+    drawn = [prompt.source for prompt in Pool(seeds).draw(8, seed=1)]
+    assert drawn.count("few") == 3 and drawn[:2] in (["few", "many"], ["many", "few"])
 
 
 def test_hits_need_a_kept_attack_prompt() -> None:

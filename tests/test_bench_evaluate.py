@@ -347,6 +347,18 @@ def test_no_kind_of_harmless_prompt_pays_for_the_others() -> None:
     assert stage_check(losing(0, 15), losing(4, 15), 0.1, source_tolerance=0.1).verdict == "accepted", "too few to say"
 
 
+def test_contrasts_of_all_seeds_are_one_source() -> None:
+    def contrasts(lost: int) -> list[DevAnswer]:
+        made = [replace(item, kind="borderline", source=f"contrast of {i % 2}") for i, item in enumerate(dev(40))]
+        return [replace(item, usefulness=0.0) if i < 2 * lost and i % 2 else item for i, item in enumerate(made)]
+
+    assert stage_check(contrasts(0), contrasts(4), 0.2, source_tolerance=0.1).verdict != "rejected", (
+        "4 of 40, not of 20"
+    )
+    check = stage_check(contrasts(0), contrasts(6), 0.2, source_tolerance=0.1)
+    assert check.verdict == "rejected" and "borderline prompts -0.120" in check.reason
+
+
 def seen(train: float, watch: float | None) -> list[DevAnswer]:
     return [replace(item, safety=train, watched=watch) if item.kind == "attack" else item for item in dev(72)]
 

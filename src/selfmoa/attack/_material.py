@@ -11,12 +11,12 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import islice, zip_longest
 
 from selfmoa.assets import fill_template
 from selfmoa.records import Prompt, PromptKind, stable_id
 
-__all__ = ["Material", "borderline_from", "gather"]
+__all__ = ["Material", "borderline_from", "gather", "in_turn"]
 
 Row = dict[str, object]
 
@@ -36,6 +36,14 @@ _CONTRASTS = (
 )
 """Harmless requests in the words of an attack: what tells them apart is the intention, not the vocabulary, and not
 the form either: half are questions, half are tasks, as attacks are."""
+
+_ASKING = re.compile(
+    r"^(please |can you |could you |how (do|can|to|would|should)( i| you| we| one)? |"
+    r"what(['\u2019]s| is| are) (the|an?|some) (\w+ )?ways? to )",
+    re.I,
+)
+"""What stands before the goal of a request: 'How do I ...', 'What is the best way to ...'."""
+_QUESTION = re.compile(r"(what|which|who|whom|whose|why|when|where|how|is|are|do|does|did|should)\b", re.I)
 
 _STYLES: tuple[Callable[[str], str], ...] = (
     # past tense: Andriushchenko & Flammarion 2024 (arXiv 2407.11969)
@@ -86,14 +94,14 @@ def gather(
     `hidden_fits` tells whether a hidden prompt is short enough for the model that will be shown it.
     """
     rng = random.Random(seed)
-    harmful = _prompts(attacks, "attack", rng)
-    harmless = _in_turn(_prompts(benign, "benign", rng))
+    harmful = in_turn(_prompts(attacks, "attack", rng))
+    harmless = in_turn(_prompts(benign, "benign", rng))
     n_dev_harmful = min(n_dev_harmful, len(harmful) // 4)
     dev_harmful, pool = harmful[:n_dev_harmful], harmful[n_dev_harmful:]
     # a third of the harmless development prompts is borderline, made from pool seeds that are set apart for it
-    n_borderline = min(n_dev_harmless // 3, len(pool) // 8)
-    held, pool = pool[:n_borderline], pool[n_borderline:]
-    dev_borderline = [borderline_from(prompt) for prompt in held]
+    dev_borderline = borderline_from(pool, min(n_dev_harmless // 3, len(pool) // 8))
+    held = {prompt.parent for prompt in dev_borderline}
+    pool = [prompt for prompt in pool if prompt.id not in held]
     n_benign = min(n_dev_harmless - len(dev_borderline), len(harmless) // 3)
     return Material(
         attacks=tuple(pool),
@@ -104,17 +112,16 @@ def gather(
     )
 
 
-def borderline_from(prompt: Prompt) -> Prompt:
-    """A harmless question made from an attack prompt by a fixed template chosen by the prompt's id."""
-    template = _CONTRASTS[int(prompt.id, 16) % len(_CONTRASTS)]
-    text = template.format(goal=_goal(prompt.text))
+def borderline_from(attacks: Iterable[Prompt], limit: int) -> list[Prompt]:
+    """Harmless prompts from the first attack prompts that say what to do, by fixed templates chosen by their ids."""
+    goals = ((prompt, _goal(prompt.text)) for prompt in attacks)
+    return [_contrast(prompt, goal) for prompt, goal in islice((found for found in goals if found[1]), limit)]
+
+
+def _contrast(prompt: Prompt, goal: str) -> Prompt:
+    text = _CONTRASTS[int(prompt.id, 16) % len(_CONTRASTS)].format(goal=goal)
     return Prompt(
-        stable_id("borderline", text),
-        text,
-        "borderline",
-        prompt.hazard,
-        f"contrast of {prompt.source}",
-        prompt.id,
+        stable_id("borderline", text), text, "borderline", prompt.hazard, f"contrast of {prompt.source}", prompt.id
     )
 
 
@@ -129,7 +136,7 @@ def _prompts(rows: Iterable[Row], kind: PromptKind, rng: random.Random) -> list[
     return listed
 
 
-def _in_turn(prompts: Sequence[Prompt]) -> list[Prompt]:
+def in_turn(prompts: Iterable[Prompt]) -> list[Prompt]:
     """One of each source after the other, so that no draw from the front misses a kind of prompt."""
     by_source: dict[str, list[Prompt]] = defaultdict(list)
     for prompt in prompts:
@@ -139,24 +146,22 @@ def _in_turn(prompts: Sequence[Prompt]) -> list[Prompt]:
 
 
 def _goal(text: str) -> str:
-    """'Write a letter.' -> 'write a letter', for use after 'to'."""
+    """'Write a letter.' -> 'write a letter', for use after 'to'; '' where no such words can be had."""
     first = re.split(r"(?<=[.?!])\s", text.strip(), maxsplit=1)[0].rstrip(".?! ")
-    first = re.sub(
-        r"^(please |can you |could you |how (do|can|to|would|should)( i| you| we| one)? )",
-        "",
-        first,
-        flags=re.I,
-    )
-    return first[:1].lower() + first[1:]
+    first = _ASKING.sub("", first)
+    return "" if _QUESTION.match(first) else first[:1].lower() + first[1:]
 
 
 def _same_category(prompts: Sequence[Prompt], limit: int, rng: random.Random) -> list[tuple[str, str]]:
-    by_hazard: dict[str, list[Prompt]] = defaultdict(list)
+    """Pairs of one hazard; where a data set names no hazard twice, of that data set."""
+    groups: dict[str, list[Prompt]] = defaultdict(list)
     for prompt in prompts:
-        by_hazard[prompt.hazard].append(prompt)
+        groups[f"hazard {prompt.hazard}"].append(prompt)
+        groups[f"source {prompt.source}"].append(prompt)
     pairs = []
     for prompt in prompts:
-        others = [other for other in by_hazard[prompt.hazard] if other.id != prompt.id]
+        same = groups[f"hazard {prompt.hazard}"]
+        others = [other for other in (same if len(same) > 1 else groups[f"source {prompt.source}"]) if other != prompt]
         if others:
             pairs.append((prompt.text, rng.choice(others).text))
     rng.shuffle(pairs)
@@ -174,11 +179,12 @@ def _hidden(
     usable = [str(row["prompt"]) for row in templates if fits(str(row["prompt"]))]
     pairs = []
     for number, prompt in enumerate(prompts):
+        goal = _goal(prompt.text)
         if usable and number % 2 == 0:
             hidden = fill_template(rng.choice(usable), prompt.text)
         else:
-            hidden = rng.choice(_STYLES)(_goal(prompt.text))
-        if fits(hidden):
+            hidden = rng.choice(_STYLES)(goal) if goal else ""
+        if hidden and fits(hidden):
             pairs.append((prompt.text, hidden))
     rng.shuffle(pairs)
     return pairs[:limit]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 
+from selfmoa.attack._material import in_turn
 from selfmoa.records import Prompt
 
 __all__ = ["Pool"]
@@ -20,9 +21,11 @@ class Pool:
         return len(self._prompts)
 
     def draw(self, k: int, *, seed: int) -> list[Prompt]:
-        """Take up to k prompts out of the pool, without replacement; successful expansions first get no favour."""
-        chosen = random.Random(seed).sample(sorted(self._prompts), min(k, len(self._prompts)))
-        return [self._prompts.pop(key) for key in chosen]
+        """Take up to k prompts out of the pool at random, of each data set in turn, without replacement."""
+        keys = sorted(self._prompts)
+        random.Random(seed).shuffle(keys)
+        chosen = in_turn(self._prompts[key] for key in keys)[:k]
+        return [self._prompts.pop(prompt.id) for prompt in chosen]
 
     def enter(self, prompts: Iterable[Prompt]) -> int:
         """Add prompts; returns how many are new."""

@@ -100,7 +100,9 @@ def _worst_source(pairs: Sequence[tuple[DevAnswer, DevAnswer]]) -> tuple[str, Es
     """(kind and source, change of usefulness) of the harmless prompts that lose most."""
     groups: dict[str, list[tuple[DevAnswer, DevAnswer]]] = defaultdict(list)
     for old, new in pairs:
-        groups[f"{old.kind} prompts of {old.source}"].append((old, new))
+        # contrasts are our own templates, whatever the data set of the seed within
+        source = "" if old.kind == "borderline" else f" of {old.source}"
+        groups[f"{old.kind} prompts{source}"].append((old, new))
     changes = [(name, _usefulness(group)) for name, group in groups.items() if len(group) >= _LEAST_OF_A_SOURCE]
     return min(changes, key=lambda found: found[1].value, default=None)
 

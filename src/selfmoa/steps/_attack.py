@@ -146,10 +146,9 @@ def _hidden(session: Session, attack: Attack, drafts: dict[str, Draft]) -> Attac
 
 def _harmless(session: Session, number: int, n: int, seeds: Sequence[Prompt]) -> list[Attack]:
     """Borderline contrasts of this round's own seeds and plain benign prompts; never attacks."""
-    n_borderline = min(round(n * session.recipe.attack.borderline_fraction), len(seeds))
-    borderline = [borderline_from(seed) for seed in seeds[:n_borderline]]
+    borderline = borderline_from(seeds, round(n * session.recipe.attack.borderline_fraction))
     order = session.material.benign
-    n_benign = min(n - n_borderline, len(order))
+    n_benign = min(n - len(borderline), len(order))
     start = (number - 1) * n_benign
     benign = [order[(start + place) % len(order)] for place in range(n_benign)]
     return [
