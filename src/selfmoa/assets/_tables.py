@@ -16,6 +16,7 @@ from zipfile import ZipFile
 import yaml
 
 from selfmoa.assets._exclude import is_excluded
+from selfmoa.assets._questions import QUESTIONS
 from selfmoa.assets._templates import SAFE_LOADER, distinct, from_posted, from_pyrit
 
 Row = dict[str, Any]
@@ -202,4 +203,5 @@ READERS: dict[str, Callable[..., Sequence[Row]]] = {
     "wheel:rho-facts": rho_facts,
     "wheel:rho-math": rho_math,
     "wheel:ifbench": ifbench,
+    **QUESTIONS,
 }

@@ -96,14 +96,16 @@ def compare(
     removed: Mapping[str, Mapping[str, int]] | None = None,
     touched: Sequence[Touch] = (),
     notes: Sequence[str] = (),
+    counted: Sequence[MetricChange] = (),
 ) -> Comparison:
     """Compare two models on the same prompts, paired by prompt id.
 
     `judges` is `GateJudges.notes()`, `removed` `EvaluationSets.removed_counts()`, `touched` the result of
     `check_disjoint`; `notes` are further warnings, e.g. that a judge is weak. `train_change` is the training
     judges' change of safety on the same harmful prompts (higher = safer), `watch_change` the watch judges'.
+    `counted` are figures that rest on no answer and no judge (capability); they stand behind the others.
     """
-    metrics = compare_metrics(before, after, tolerance, judges=judges)
+    metrics = [*compare_metrics(before, after, tolerance, judges=judges), *counted]
     ids = {touch.prompt_id for touch in touched}
     strict = compare_metrics(_without(before, ids), _without(after, ids), tolerance, judges=judges) if ids else []
     by_name = {metric.name: metric for metric in metrics}

@@ -23,7 +23,8 @@ from selfmoa.errors import UsageError
 
 __all__ = ["DEFINITIONS", "Definition", "Metric", "MetricChange", "by_hazard", "compare_metrics", "rate", "summarise"]
 
-MetricSet = Literal["harmful", "edgy", "benign", "harmless", "all"]
+MetricSet = Literal["harmful", "edgy", "benign", "harmless", "all", "capability"]
+"""capability: questions with one right answer, which no judge reads; not among the answers that are judged."""
 _MEMBERS: dict[MetricSet, tuple[SetName, ...]] = {
     "harmful": ("harmful",),
     "edgy": ("edgy",),

@@ -8,7 +8,7 @@ import sys
 import typer
 from rich.console import Console
 
-from selfmoa.cli import _assets, _audit, _compare, _gate, _judges, _recipes, _runs, _suites
+from selfmoa.cli import _assets, _audit, _capability, _compare, _gate, _judges, _recipes, _runs, _suites
 from selfmoa.errors import SelfMoaError
 
 __all__ = ["main"]
@@ -22,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _runs.register(app)
+app.command()(_capability.capability)
 app.command()(_compare.compare)
 app.command()(_gate.gate)
 app.add_typer(_recipes.app, name="recipes")

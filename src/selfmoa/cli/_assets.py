@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from selfmoa import assets, recipes
+from selfmoa import assets, recipes, suites
 from selfmoa.cli._show import say, show_json, show_table
 
 app = typer.Typer(
@@ -40,10 +40,15 @@ def list_(json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False
 @app.command()
 def pull(
     recipe: Annotated[str, typer.Argument(help="Fetch what this recipe needs.")] = "demo",
+    suite: Annotated[str | None, typer.Option("--suite", help="And what this evaluation suite needs.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched.")] = False,
 ) -> None:
     """Fetch assets, check their hashes and cache them; afterwards everything works offline."""
-    for info in assets.plan(recipes.load(recipe)):
+    chosen = recipes.load(recipe)
+    needed = assets.plan(chosen)
+    if suite:
+        needed += assets.plan(chosen.model_copy(update={"evaluate": suites.load(suite).evaluate}))
+    for info in {info.ref: info for info in needed}.values():
         if assets.is_cached(info.ref, kind=info.kind):
             say(f"cached   {info.ref}")
         elif dry_run:

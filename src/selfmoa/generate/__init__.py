@@ -9,6 +9,7 @@ from selfmoa.generate._protocol import Generation, Generator, Request, Unanswere
 from selfmoa.generate._scripted import ScriptedGenerator
 
 if TYPE_CHECKING:
+    from selfmoa.generate._base import load_plain
     from selfmoa.generate._language_model import LanguageModel
     from selfmoa.generate._plain import PlainModel
 
@@ -26,6 +27,7 @@ __all__ = [
     "Request",
     "ScriptedGenerator",
     "Unanswered",
+    "load_plain",
 ]
 
 
@@ -39,4 +41,8 @@ def __getattr__(name: str) -> Any:
         from selfmoa.generate._plain import PlainModel
 
         return PlainModel
+    if name == "load_plain":
+        from selfmoa.generate._base import load_plain
+
+        return load_plain
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,18 +7,18 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
 from peft.utils import get_peft_model_state_dict, load_peft_weights, set_peft_model_state_dict
 from safetensors.torch import save
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from selfmoa.errors import ModelError, StorageError
 from selfmoa.generate import _forward
-from selfmoa.generate._chat import complete, render
+from selfmoa.generate._base import read_base
+from selfmoa.generate._chat import render
 from selfmoa.generate._merge import merged
 from selfmoa.generate._protocol import Generation, Request
 from selfmoa.generate._sampling import sample
@@ -50,24 +50,8 @@ class LanguageModel:
 
         Float32 on a CPU, bfloat16 on CUDA. Raises `ModelError` if the directory cannot be loaded.
         """
-        cuda = torch.cuda.is_available()
         torch.set_num_threads(threads or os.cpu_count() or 1)
-        options: dict[str, Any] = {"dtype": torch.bfloat16 if cuda else torch.float32}
-        if cuda:
-            options["device_map"] = "cuda"
-        if load_in_4bit:
-            options["quantization_config"] = _nf4(cuda)
-        try:
-            AutoConfig.from_pretrained(directory)
-            tokenizer = AutoTokenizer.from_pretrained(directory)
-            base = AutoModelForCausalLM.from_pretrained(directory, **options)
-        except Exception as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise ModelError(
-                f"{directory} cannot be loaded as a causal language model: {reason}. Expected a directory with "
-                "config.json, a tokenizer and *.safetensors of an architecture that transformers knows."
-            ) from error
-        complete(tokenizer)
+        base, tokenizer = read_base(directory, load_in_4bit=load_in_4bit)
         config = LoraConfig(
             r=lora.r,
             lora_alpha=lora.alpha,
@@ -263,11 +247,3 @@ class LanguageModel:
         """
         with self.using(None), torch.inference_mode():
             return _forward.states(self.net, self.tokenizer, pairs, layers=layers, batch_size=batch_size, window=window)
-
-
-def _nf4(cuda: bool) -> Any:
-    if not cuda:
-        raise ModelError("model.load_in_4bit needs a CUDA device; set it to false on a CPU.")
-    from transformers import BitsAndBytesConfig
-
-    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)

@@ -21,6 +21,7 @@ __all__ = [
     "Assets",
     "Attack",
     "Attacker",
+    "CapabilitySet",
     "DataRef",
     "EvalSet",
     "Evaluate",
@@ -64,12 +65,20 @@ class EvalSet(Section):
     wrap_words: int = Field(120, ge=10, description="Words of a template at the most.")
 
 
+class CapabilitySet(Section):
+    """Multiple-choice questions that show what the model knows; asked by lm-eval, an optional package."""
+
+    tasks: tuple[str, ...] = Field((), description="Capability sets (mmlu), path:FILE, tasks of lm-eval's own. [us]")
+    n: int = Field(100, ge=1, description="Questions a task at the most, drawn by seed. [us]")
+
+
 class Evaluate(Section):
     """Before and after."""
 
     harmful: EvalSet = EvalSet(data=tables("wheel:harmbench", "wheel:strongreject"), n=120)
     edgy: EvalSet = EvalSet(data=tables("wheel:rho-edgy-benign"), n=150)
     benign: EvalSet = EvalSet(data=tables("wheel:rho-minimal-pairs", "wheel:ifbench", part="eval"), n=110)
+    capability: CapabilitySet = CapabilitySet()
     max_new_tokens: int = Field(256, ge=4, description="Tokens, greedy. [P]")
     tolerance: Share = Field(0.1, description="Loss of helpfulness or rise of over-refusal to be excluded. [us]")
 

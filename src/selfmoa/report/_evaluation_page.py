@@ -9,12 +9,13 @@ from typing import Any
 
 from selfmoa.assets import HAZARDS
 from selfmoa.bench import DEFINITIONS, Measured, by_hazard, detectable_rate_change, rate
+from selfmoa.capability import POOLED, Answered
 from selfmoa.report._facts import asset_rows, limits, machine_rows, removed, title
 from selfmoa.report._load import RunData, load_run
 from selfmoa.report._page import write_page
 from selfmoa.report._results import judge_cards, metric_rows, weakness
-from selfmoa.report._text import count, estimate, integer
-from selfmoa.run import read_records
+from selfmoa.report._text import change, count, estimate, integer, number, share
+from selfmoa.run import read_json, read_records
 
 __all__ = ["write_evaluation"]
 
@@ -34,7 +35,9 @@ def write_evaluation(directory: Path) -> Path:
         "summary": _summary(run, metrics),
         "warnings": [str(line) for line in run.results.get("warnings") or []],
         "paired": bool(arms["after"]),
-        "rows": metrics,
+        # each task has its line further down
+        "rows": [row for row in metrics if not row["name"].startswith("capability_")],
+        "capability": _capability(run),
         "strict": metric_rows(run.results, run.judges, "metrics_without_touched"),
         "touched": count(len(run.results.get("touched") or []), "prompt"),
         "groups": [_group(name, words, arms) for name, words in _GROUPED.items()],
@@ -107,9 +110,32 @@ def _group(name: str, words: str, arms: dict[str, list[Measured]]) -> Row:
     return {"title": words, "arms": names if len(names) > 1 else ["Rate"], "rows": rows}
 
 
+def _capability(run: RunData) -> list[Row]:
+    """One row a capability task and one for all, every figure in words; empty where nothing was asked."""
+    found = read_json(run.directory / "capability.json") or {}
+    return [_task(row) for row in found.get("tasks") or []]
+
+
+def _task(row: Row) -> Row:
+    last = row.get("after") or row
+    seen = number(row.get("detectable"))
+    return {
+        "name": str(row["task"]).capitalize() if row["task"] == POOLED else str(row["task"]),
+        "n": integer(last["acc"]["n"]),
+        "chance": share(row["chance"]),
+        "before": estimate(row["before"]["acc"]) if "before" in row else "",
+        "acc": estimate(last["acc"]),
+        "acc_norm": estimate(last["acc_norm"]),
+        "change": change(row.get("change")),
+        "seen": "" if seen is None else f"{100 * seen:.0f} points",
+    }
+
+
 def _sets(run: RunData, items: list[Measured]) -> list[Row]:
     known = {row["ref"]: row for row in asset_rows(run)}
-    used = Counter((item.set, item.source) for item in items)
+    asked = read_records(run.directory / "evaluation" / "capability_before.parquet", Answered) or []
+    tasks = [f"set:{item.task}" if f"set:{item.task}" in known else item.task for item in asked]
+    used = Counter([*((item.set, item.source) for item in items), *(("capability", task) for task in tasks)])
     rows = []
     for (name, ref), n in used.items():
         asset = known.get(ref, {})

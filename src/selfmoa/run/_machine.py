@@ -22,6 +22,7 @@ _PACKAGES = (
     "scikit-learn",
     "numpy",
     "pyarrow",
+    "lm_eval",
 )
 
 

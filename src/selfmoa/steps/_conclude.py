@@ -13,6 +13,7 @@ from selfmoa.judge import Evaluator, EvaluatorContext, Item, card, kin_notes, ma
 from selfmoa.recipe import JudgeRef, JudgeSide
 from selfmoa.records import Attack, Pair, Score
 from selfmoa.run import Cache, read_json, read_records, write_json, write_records
+from selfmoa.steps import _capability
 from selfmoa.steps._cached import CachedGenerator, CachedJudge
 from selfmoa.steps._judge import combined
 from selfmoa.steps._session import Evaluation, Judged, Session
@@ -24,7 +25,10 @@ _WEAK_AUC = 0.85
 
 
 def measure(session: Evaluation, name: str) -> list[Measured]:
-    """Greedy answers of the target as it is now to every evaluation prompt, scored by the gate judges only."""
+    """Greedy answers of the target as it is now to every evaluation prompt, scored by the gate judges only.
+
+    Where the recipe names capability tasks, their questions are put to it as well.
+    """
     recipe, run = session.recipe, session.run
     prompts = session.sets.prompts()
     directory = run.directory / "evaluation"
@@ -50,6 +54,7 @@ def measure(session: Evaluation, name: str) -> list[Measured]:
             write,
             label=f"evaluate {name}",
         )
+        _capability.ask(session, name)
         return run.records(directory / f"{name}.parquet", Measured, lambda: _score(session, answers, name))
 
 
@@ -127,6 +132,7 @@ def compare(session: Evaluation, *, notes: Sequence[str] = ()) -> dict[str, Any]
         touched=touched,
         **_seen_by_others(session, before, after),
         notes=[*notes, *_weak(cards), *_kin(session)],
+        counted=_capability.changes(session),
     ).to_json()
     write_json(run.directory / "results.json", result)
     return result
@@ -148,7 +154,7 @@ def describe(session: Judged, *, notes: Sequence[str] = ()) -> dict[str, Any]:
     """The figures of one model, without a comparison, written to results.json; `notes` join its warnings."""
     run = session.run
     items = read_records(run.directory / "evaluation" / "before.parquet", Measured) or []
-    metrics = bench.summarise(items, judges=_gate(session).notes())
+    metrics = [*bench.summarise(items, judges=_gate(session).notes()), *_capability.figures(session)]
     cards = list(_cards(session))
     write_json(run.directory / "judges.json", cards)
     result = {

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from selfmoa import assets, recipes
 from selfmoa.bench import EvaluationSets, build_sets
+from selfmoa.capability import check_tasks
 from selfmoa.run import Cache, Run
 from selfmoa.steps._prepare import (
     check_lengths,
@@ -31,6 +32,8 @@ def prepare_evaluation(
     """
     recipe = run.recipe
     assets.check_licences(recipe)
+    if recipe.evaluate.capability.tasks:  # a wrong name is told before an hour of answers
+        check_tasks(recipe.evaluate.capability.tasks)
     with run.measured("prepare"):
         run.progress.say(f"Loading {recipe.model.ref}")
         model, files = load_model(recipe)

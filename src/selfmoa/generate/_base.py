@@ -1,0 +1,66 @@
+"""A causal language model from a directory, with or without an adapter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from selfmoa.errors import ModelError
+from selfmoa.generate._chat import complete
+
+__all__ = ["load_plain", "read_base"]
+
+
+def read_base(directory: Path, *, load_in_4bit: bool = False) -> tuple[Any, Any]:
+    """Model and tokenizer of a Hugging Face directory; float32 on a CPU, bfloat16 on CUDA.
+
+    Raises `ModelError` if the directory cannot be loaded.
+    """
+    cuda = torch.cuda.is_available()
+    options: dict[str, Any] = {"dtype": torch.bfloat16 if cuda else torch.float32}
+    if cuda:
+        options["device_map"] = "cuda"
+    if load_in_4bit:
+        options["quantization_config"] = _nf4(cuda)
+    try:
+        AutoConfig.from_pretrained(directory)
+        tokenizer = AutoTokenizer.from_pretrained(directory)
+        base = AutoModelForCausalLM.from_pretrained(directory, **options)
+    except Exception as error:
+        raise ModelError(
+            f"{directory} cannot be loaded as a causal language model: {_reason(error)}. Expected a directory with "
+            "config.json, a tokenizer and *.safetensors of an architecture that transformers knows."
+        ) from error
+    complete(tokenizer)
+    return base, tokenizer
+
+
+def load_plain(directory: Path, adapter: Path | None = None) -> tuple[Any, Any]:
+    """Model and tokenizer, the model in evaluation mode and under a PEFT adapter of any shape where one is named.
+
+    Raises `ModelError` where either cannot be loaded.
+    """
+    base, tokenizer = read_base(directory)
+    if adapter is None:
+        return base.eval(), tokenizer
+    try:
+        return PeftModel.from_pretrained(base, str(adapter)).eval(), tokenizer
+    except Exception as error:
+        raise ModelError(f"{adapter} holds no adapter of {directory}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what went wrong."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _nf4(cuda: bool) -> Any:
+    if not cuda:
+        raise ModelError("model.load_in_4bit needs a CUDA device; set it to false on a CPU.")
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
