@@ -13,7 +13,7 @@ demo: $(READY)
 
 test: $(READY) lint
 	$(BIN)/selfmoa assets pull --suite standard
-	$(BIN)/pytest -m "not slow"
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "not slow"
 
 test-all: test
 	$(BIN)/pytest -m slow

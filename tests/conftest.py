@@ -67,7 +67,6 @@ def build_model(architecture: str, tokenizer: Any, *, seed: int = 0) -> Any:
     import torch
     import transformers
 
-    torch.set_num_threads(2)
     size: dict[str, Any] = {
         "vocab_size": len(tokenizer),
         "hidden_size": 32,

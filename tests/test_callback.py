@@ -93,7 +93,7 @@ def test_layers_held_in_eval_mode_stay_there_and_silent_judges_do_not_end_the_tr
 
     watched = trainer(tiny_model_dir, tmp_path)
     held = next(module for module in watched.model.modules() if isinstance(module, torch.nn.Linear))
-    recipe = recipes.load("demo", tiny_overrides(tmp_path, tiny_model_dir))
+    recipe = recipes.load("demo", [*tiny_overrides(tmp_path, tiny_model_dir), "judges.max_unscored=0.1"])
     mute = replace(judges(), safety=[Silent("safety", 0.2)])
     callback = selfmoa.EvalCallback(watched, recipe, n=10, max_new_tokens=3, judges=mute)
     watched.model.train()

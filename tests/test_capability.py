@@ -257,7 +257,7 @@ def test_what_is_written_gives_the_same_figures_to_lm_eval(
     facts = read_json(tmp_path / "capability.json")
     assert facts["n"] == 15 and not facts["chat_template"] and len(facts["reproduce"]) == 2
     assert [row["task"] for row in facts["tasks"]] == ["things", POOLED]
-    rows = pq.read_table(tmp_path / "items.parquet").to_pylist()
+    rows = pq.read_table(tmp_path / "capability.parquet").to_pylist()
     assert Counter(row["arm"] for row in rows) == {"before": 15, "after": 15}
     assert Counter(row["subject"] for row in rows if row["arm"] == "before") == {"large": 11, "small": 4}
 
@@ -278,6 +278,11 @@ def test_an_evaluation_with_a_suite_carries_the_figures(
     assert found["capability"]["judge"] == "lm-eval" and found["capability"]["direction"] == "higher"
     page = (out / "report.html").read_text()
     assert "What the model knows" in page and "Which is thing" not in page
+    rows = pq.read_table(out / "items.parquet").to_pylist()
+    lengths = [row["answer_words"] for row in rows]
+    assert found["answer_words"]["n"] == len(lengths)
+    assert found["answer_words"]["value"] == pytest.approx(sum(lengths) / len(lengths)), "by hand from the table"
+    assert all(row["arm"] == "model" and row["prompt"] and row["prompt_id"] for row in rows)
     both = tmp_path / "both"
     told = selfmoa.evaluate(
         recipe, adapter=tmp_path / "mine" / "adapter", suite=True, cache=False, out=both, progress="quiet"

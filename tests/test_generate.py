@@ -20,7 +20,7 @@ WARM = Sampling(temperature=1.0, top_p=0.9, max_new_tokens=8)
 
 @pytest.fixture(scope="module")
 def model(tiny_model_dir: Path) -> LanguageModel:
-    return LanguageModel.load(tiny_model_dir, LORA, threads=2)
+    return LanguageModel.load(tiny_model_dir, LORA)
 
 
 def disturb(model: LanguageModel, role: str) -> None:
@@ -117,7 +117,7 @@ def test_prefill_is_part_of_the_text_and_not_counted(model: LanguageModel) -> No
 def test_every_family_with_and_without_a_template(
     make_model_dir: Callable[..., Path], architecture: str, chat: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    model = LanguageModel.load(make_model_dir(architecture, chat), LORA, threads=2)
+    model = LanguageModel.load(make_model_dir(architecture, chat), LORA)
     text = model.render(Request(user="the question", system="be careful"))
     assert text.count("be careful") == 1 and "the question" in text
     assert text.index("be careful") < text.index("the question")

@@ -31,7 +31,7 @@ def plain(model: LanguageModel, prompt: str, tokens: int) -> list[int]:
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "gemma2", "gemma3"])
 def test_greedy_text_is_that_of_transformers(make_model_dir: Callable[..., Path], architecture: str) -> None:
     """80 tokens: beyond the sliding window of 64; equal and unequal prompts in one batch."""
-    model = LanguageModel.load(make_model_dir(architecture, True), Lora(r=4, alpha=8), threads=2)
+    model = LanguageModel.load(make_model_dir(architecture, True), Lora(r=4, alpha=8))
     greedy = Sampling(temperature=0.0, max_new_tokens=80)
     rendered = [model.render(Request(user=prompt)) for prompt in PROMPTS]
     made = model.generate([Request(user=prompt) for prompt in PROMPTS], greedy, role="target", seed=0)
@@ -43,7 +43,7 @@ def test_greedy_text_is_that_of_transformers(make_model_dir: Callable[..., Path]
 
 def lively(directory: Path) -> LanguageModel:
     """With a target adapter that changes something."""
-    model = LanguageModel.load(directory, Lora(r=4, alpha=8), threads=2)
+    model = LanguageModel.load(directory, Lora(r=4, alpha=8))
     generator = torch.Generator().manual_seed(1)
     for name, parameter in model.net.named_parameters():
         if "lora_B" in name:
@@ -68,7 +68,7 @@ def test_a_merged_adapter_writes_the_same_and_leaves_the_base_as_it_was(
 def test_an_adapter_on_other_layers_than_plain_linear_ones_is_not_left_out(tiny_model_dir: Path) -> None:
     """4-bit weights and embeddings have LoRA layers of their own kind; on a CPU the embedding stands for them."""
     lora = Lora(r=4, alpha=8, target_modules=("embed_tokens",))
-    model = LanguageModel.load(tiny_model_dir, lora, threads=2)
+    model = LanguageModel.load(tiny_model_dir, lora)
     generator = torch.Generator().manual_seed(1)
     for name, parameter in model.net.named_parameters():
         if "lora_embedding" in name:
@@ -94,7 +94,7 @@ def test_the_base_comes_back_whatever_happens_while_merged(tiny_model_dir: Path)
 def test_finished_answers_leave_and_the_others_go_on_as_if_alone(
     tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = LanguageModel.load(tiny_model_dir, Lora(r=4, alpha=8), threads=2)
+    model = LanguageModel.load(tiny_model_dir, Lora(r=4, alpha=8))
     requests = [Request(user=prompt) for prompt in PROMPTS]
     greedy = Sampling(temperature=0.0, max_new_tokens=24)
     whole = model.generate(requests, greedy, role="target", seed=0)

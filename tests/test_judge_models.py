@@ -78,7 +78,7 @@ def context(
         patch.setattr(data_module, "_all_rows", lambda: rows)
         patch.setattr(encoder_module, "resolve_encoder", lambda _ref: tiny_encoder_dir)
         encoder_module.encoder.cache_clear()
-        model = LanguageModel.load(tiny_model_dir, Lora(r=4), threads=2)
+        model = LanguageModel.load(tiny_model_dir, Lora(r=4))
         yield EvaluatorContext(cache=tmp_path_factory.mktemp("heads"), model=model, model_key="tiny", batch_size=4)
     encoder_module.encoder.cache_clear()
 

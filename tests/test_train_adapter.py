@@ -19,7 +19,7 @@ Weights = dict[str, torch.Tensor]
 
 @pytest.fixture
 def model(tiny_model_dir: Path) -> LanguageModel:
-    return LanguageModel.load(tiny_model_dir, Lora(r=4, alpha=8, dropout=0.0), threads=2)
+    return LanguageModel.load(tiny_model_dir, Lora(r=4, alpha=8, dropout=0.0))
 
 
 def _disturb(model: LanguageModel, scale: float, seed: int) -> None:

@@ -32,7 +32,7 @@ def _settings(**changes: Any) -> Train:
 
 
 def _load(directory: Path, *, dropout: float = 0.0) -> LanguageModel:
-    return LanguageModel.load(directory, Lora(r=4, alpha=8, dropout=dropout), threads=2)
+    return LanguageModel.load(directory, Lora(r=4, alpha=8, dropout=dropout))
 
 
 @pytest.fixture

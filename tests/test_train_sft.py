@@ -19,7 +19,7 @@ SETTINGS = Sft(lr=1e-2, epochs=4, batch_size=4, warmup_steps=1, max_length=128)
 
 @pytest.fixture
 def model(tiny_model_dir: Path) -> LanguageModel:
-    model = LanguageModel.load(tiny_model_dir, Lora(r=4, alpha=8, dropout=0.0), threads=2)
+    model = LanguageModel.load(tiny_model_dir, Lora(r=4, alpha=8, dropout=0.0))
     for role in ("expander", "hider"):
         model.add_role(role, seed=1)
     return model

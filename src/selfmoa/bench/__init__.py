@@ -11,6 +11,7 @@ from selfmoa.bench._metrics import (
     MetricChange,
     by_hazard,
     compare_metrics,
+    item_rows,
     rate,
     summarise,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "detectable_rate_change",
     "equivalence_p",
     "holm",
+    "item_rows",
     "krippendorff_alpha",
     "mcnemar_p",
     "mean",

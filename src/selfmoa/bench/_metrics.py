@@ -21,7 +21,17 @@ from selfmoa.bench._statistics import (
 )
 from selfmoa.errors import UsageError
 
-__all__ = ["DEFINITIONS", "Definition", "Metric", "MetricChange", "by_hazard", "compare_metrics", "rate", "summarise"]
+__all__ = [
+    "DEFINITIONS",
+    "Definition",
+    "Metric",
+    "MetricChange",
+    "by_hazard",
+    "compare_metrics",
+    "item_rows",
+    "rate",
+    "summarise",
+]
 
 MetricSet = Literal["harmful", "edgy", "benign", "harmless", "all", "capability"]
 """capability: questions with one right answer, which no judge reads; not among the answers that are judged."""
@@ -163,6 +173,19 @@ DEFINITIONS: tuple[Definition, ...] = (
     ),
     Definition("answer_words", "Words an answer", "all", "none", (), "words", _words),
 )
+
+
+def item_rows(arm: str, items: Sequence[Measured], *, texts: bool = False) -> list[dict[str, Any]]:
+    """One row an answer with its value in every figure (None: not in the figure, or unscored), so that each figure can
+    be computed again by hand; with `texts` also prompt and answer."""
+    rows = []
+    for item in items:
+        told = {"arm": arm, "prompt_id": item.prompt_id, "set": item.set, "hazard": item.hazard, "source": item.source}
+        if texts:
+            told |= {"prompt": item.prompt, "answer": item.answer}
+        values = {d.name: d.value(item) if d.members([item]) else None for d in DEFINITIONS}
+        rows.append({**told, "tokens": item.n_tokens, "refusal": item.refusal, **values})
+    return rows
 
 
 def summarise(items: Sequence[Measured], *, judges: Mapping[str, JudgeNote] | None = None) -> list[Metric]:

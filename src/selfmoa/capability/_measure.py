@@ -18,7 +18,7 @@ from selfmoa.capability._harness import Harness, list_tasks, require_harness, si
 from selfmoa.capability._tasks import Written, harness_name, name_of, write_task
 from selfmoa.errors import UsageError
 from selfmoa.recipe import DataRef
-from selfmoa.run import write_json
+from selfmoa.run import write_json, write_table
 
 if TYPE_CHECKING:
     from selfmoa.generate import LanguageModel
@@ -88,8 +88,8 @@ def measure_directory(
 ) -> tuple[Capability, Capability | None]:
     """A model by reference and, with an adapter, the model under it, on the same questions.
 
-    Written to `out`: capability.json, items.parquet, and tasks/ for lm-eval's own command line, which capability.json
-    names under `reproduce`. Raises what `measure_capability` raises.
+    Written to `out`: capability.json, capability.parquet, and tasks/ for lm-eval's own command line, which stands in
+    capability.json under `reproduce`. Raises what `measure_capability` raises.
     """
     if adapter is not None and not (adapter / "adapter_config.json").is_file():
         raise UsageError(f"{adapter} holds no adapter_config.json; expected an adapter as PEFT writes it.")
@@ -120,14 +120,11 @@ def measure_directory(
 def write_capability(
     directory: Path, before: Capability, after: Capability | None = None, *, facts: dict[str, Any] | None = None
 ) -> None:
-    """Write capability.json (figures, `facts` on how they were made) and items.parquet (a row a question and arm)."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    """Write capability.json (figures, `facts` on how they were made), capability.parquet (a row a question and arm)."""
     write_json(directory / "capability.json", {**(facts or {}), **to_json(before, after)})
     arms = {"before": before} | ({"after": after} if after else {})
     rows = [{"arm": arm, **asdict(item)} for arm, found in arms.items() for item in found.items]
-    pq.write_table(pa.Table.from_pylist(rows), directory / "items.parquet")
+    write_table(directory / "capability.parquet", rows)
 
 
 def _command(model: Path, adapter: Path | None, names: Sequence[str], out: Path) -> str:

@@ -57,16 +57,13 @@ def compare(
 
 
 def _write(found: ComparedArms, out: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     from selfmoa import compare as room
     from selfmoa.report import write_comparison
-    from selfmoa.run import write_text
+    from selfmoa.run import write_table, write_text
 
     out.mkdir(parents=True, exist_ok=True)
     write_comparison(found, out / "compare.html")
     write_text(out / "compare.json", json.dumps(room.to_json(found), indent=1) + "\n")
     write_text(out / "compare.csv", room.to_csv(found))
     write_text(out / "compare.tex", room.to_latex(found))
-    pq.write_table(pa.Table.from_pylist(room.items_table(found)), out / "items.parquet")
+    write_table(out / "items.parquet", room.items_table(found))

@@ -7,7 +7,7 @@ import io
 from dataclasses import asdict
 from typing import Any
 
-from selfmoa.bench import DEFINITIONS, Estimate, plain_json
+from selfmoa.bench import Estimate, item_rows, plain_json
 from selfmoa.compare._figures import ArmFigure, ComparedArms
 
 __all__ = ["items_table", "to_csv", "to_json", "to_latex"]
@@ -65,14 +65,7 @@ def items_table(found: ComparedArms) -> list[dict[str, Any]]:
 
     Prompts and answers stay in the run directories; rows carry the prompt's id.
     """
-    rows = []
-    for arm in found.arms:
-        for item in arm.items:
-            values = {d.name: d.value(item) if d.members([item]) else None for d in DEFINITIONS}
-            rows.append(
-                {"arm": arm.name, "prompt_id": item.prompt_id, "set": item.set, "hazard": item.hazard, **values}
-            )
-    return rows
+    return [row for arm in found.arms for row in item_rows(arm.name, arm.items)]
 
 
 def _flat(figure: ArmFigure) -> dict[str, Any]:

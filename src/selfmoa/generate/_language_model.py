@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -50,7 +49,8 @@ class LanguageModel:
 
         Float32 on a CPU, bfloat16 on CUDA. Raises `ModelError` if the directory cannot be loaded.
         """
-        torch.set_num_threads(threads or os.cpu_count() or 1)
+        if threads:
+            torch.set_num_threads(threads)
         base, tokenizer = read_base(directory, load_in_4bit=load_in_4bit)
         config = LoraConfig(
             r=lora.r,

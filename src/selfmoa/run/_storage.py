@@ -10,7 +10,7 @@ import math
 import os
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from selfmoa.errors import StorageError
 
-__all__ = ["read_json", "read_records", "write_bytes", "write_json", "write_records", "write_text"]
+__all__ = ["read_json", "read_records", "write_bytes", "write_json", "write_records", "write_table", "write_text"]
 
 log = logging.getLogger("selfmoa")
 Record = TypeVar("Record")
@@ -66,9 +66,17 @@ def read_json(path: Path) -> Any:
 
 def write_records(path: Path, records: Sequence[Any], kind: type) -> None:
     """Write dataclass records of one kind as a Parquet table."""
-    rows = [dataclasses.asdict(record) for record in records]
+    _write_parquet(path, pa.Table.from_pylist([dataclasses.asdict(record) for record in records], schema=_schema(kind)))
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of plain values as a Parquet table; types are those of the values."""
+    _write_parquet(path, pa.Table.from_pylist([dict(row) for row in rows]))
+
+
+def _write_parquet(path: Path, table: pa.Table) -> None:
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=_schema(kind)), buffer, compression="zstd")
+    pq.write_table(table, buffer, compression="zstd")
     write_bytes(path, buffer.getvalue())
 
 

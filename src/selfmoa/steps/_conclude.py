@@ -12,7 +12,7 @@ from selfmoa.generate import Generator
 from selfmoa.judge import Evaluator, EvaluatorContext, Item, card, kin_notes, make
 from selfmoa.recipe import JudgeRef, JudgeSide
 from selfmoa.records import Attack, Pair, Score
-from selfmoa.run import Cache, read_json, read_records, write_json, write_records
+from selfmoa.run import Cache, read_json, read_records, write_json, write_records, write_table
 from selfmoa.steps import _capability
 from selfmoa.steps._cached import CachedGenerator, CachedJudge
 from selfmoa.steps._judge import combined
@@ -135,6 +135,8 @@ def compare(session: Evaluation, *, notes: Sequence[str] = ()) -> dict[str, Any]
         counted=_capability.changes(session),
     ).to_json()
     write_json(run.directory / "results.json", result)
+    rows = [*bench.item_rows("before", before, texts=True), *bench.item_rows("after", after, texts=True)]
+    write_table(run.directory / "items.parquet", rows)
     return result
 
 
@@ -165,6 +167,7 @@ def describe(session: Judged, *, notes: Sequence[str] = ()) -> dict[str, Any]:
         "warnings": [*notes, *_weak(cards)],
     }
     write_json(run.directory / "results.json", result)
+    write_table(run.directory / "items.parquet", bench.item_rows("model", items, texts=True))
     run.finish()
     return run.result or {}
 
