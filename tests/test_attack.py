@@ -114,6 +114,24 @@ def test_a_data_set_without_categories_expands_within_itself() -> None:
     assert all(source.startswith("How do I") == other.startswith("How do I") for source, other in pairs)
 
 
+def test_an_expansion_is_learnt_from_the_nearest_prompts_that_say_it_otherwise() -> None:
+    matters = ["boats", "lamps", "clocks", "drums", "pipes", "ropes"]
+    asked = [{"prompt": way.format(thing), "ref": "t"} for thing in matters for way in WAYS]
+    made = gather(asked, [], [], n_dev_harmful=0, n_dev_harmless=0, max_pairs=99, hidden_fits=bool, seed=0)
+    assert len(made.expansions) == len(asked)
+    for source, target in made.expansions:
+        assert source != target and bleu(source, target) < 0.25
+        assert [thing in source for thing in matters] == [thing in target for thing in matters], "on the same matter"
+
+
+WAYS = (
+    "Describe [harmful] {}",
+    "Teach somebody all about wicked {} today",
+    "Write one long text, {} being [bad]",
+    "How would [someone] use up {}?",
+)
+
+
 def test_the_pairs_that_teach_the_attackers_come_from_the_data_sets_in_turn() -> None:
     asked = [{"prompt": f"How do I [harmful act {i}]?", "hazard": f"own {i}", "ref": "questions"} for i in range(20)]
     made = gather(

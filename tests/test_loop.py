@@ -18,7 +18,7 @@ from selfmoa.errors import TrainingError, UsageError
 from selfmoa.generate import LanguageModel
 from selfmoa.judge import Evaluator, Item
 from selfmoa.recipe import DataRef
-from selfmoa.records import Score
+from selfmoa.records import Attack, Score
 from selfmoa.run import Run, read_json, read_records
 from selfmoa.steps import Session
 from selfmoa.train import sft
@@ -221,6 +221,16 @@ def test_a_stage_is_compared_with_the_model_before_any_training(tiny_recipe: sel
     votes = read_records(run.directory / "evaluation" / "watch_votes_after.parquet", Score)
     assert votes and {vote.judge for vote in votes} == {"minilm-watch"}
     assert run.result is not None and run.result["watch_change"]["n"] + run.result["watch_change"]["unscored"] == 10
+
+
+def test_expansions_that_ask_for_no_harm_are_dropped(tiny_model_dir: Path, tmp_path: Path) -> None:
+    need_judge_data()
+    options = [*tiny_overrides(tmp_path, tiny_model_dir), "attack.min_harm=1.0", "loop.n_rounds=1"]
+    run = selfmoa.align(recipes.load("demo", options), run_dir=tmp_path / "run", progress="quiet")
+    attacks = read_records(run.directory / "round_01" / "attacks.parquet", Attack) or []
+    tried = [attack for attack in attacks if attack.kind == "attack"]
+    assert tried and all(attack.status == "dropped" for attack in tried)
+    assert "expansion asks for no harm" in {attack.reason for attack in tried}
 
 
 def test_over_optimisation_ends_the_loop(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import islice, zip_longest
 
 from selfmoa.assets import fill_template
+from selfmoa.attack._novelty import bleu
 from selfmoa.records import Prompt, PromptKind, stable_id
 
 __all__ = ["Material", "borderline_from", "gather", "in_turn"]
@@ -44,6 +45,11 @@ _ASKING = re.compile(
 )
 """What stands before the goal of a request: 'How do I ...', 'What is the best way to ...'."""
 _QUESTION = re.compile(r"(what|which|who|whom|whose|why|when|where|how|is|are|do|does|did|should)\b", re.I)
+
+_NEIGHBOURS = 3
+"""Nearest prompts among which an E0 target is drawn."""
+_REPEATS = 0.25
+"""BLEU from which a prompt says the same in the same words; expansions are held to it as well (attack.bleu_max)."""
 
 _STYLES: tuple[Callable[[str], str], ...] = (
     # past tense: Andriushchenko & Flammarion 2024 (arXiv 2407.11969)
@@ -153,18 +159,45 @@ def _goal(text: str) -> str:
 
 
 def _same_category(prompts: Sequence[Prompt], limit: int, rng: random.Random) -> list[tuple[str, str]]:
-    """Pairs of one hazard; where a data set names no hazard twice, of that data set."""
+    """A prompt and one of the nearest of its hazard; where a data set names no hazard twice, of that data set."""
     groups: dict[str, list[Prompt]] = defaultdict(list)
     for prompt in prompts:
         groups[f"hazard {prompt.hazard}"].append(prompt)
         groups[f"source {prompt.source}"].append(prompt)
-    pairs = []
+    near = _Neighbours([prompt.text for prompt in prompts])
+    pairs: list[tuple[str, str]] = []
     for prompt in prompts:
+        if len(pairs) == limit:
+            break
         same = groups[f"hazard {prompt.hazard}"]
-        others = [other for other in (same if len(same) > 1 else groups[f"source {prompt.source}"]) if other != prompt]
-        if others:
-            pairs.append((prompt.text, rng.choice(others).text))
+        others = [other.text for other in (same if len(same) > 1 else groups[f"source {prompt.source}"])]
+        found = near.of(prompt.text, others)
+        if found:
+            pairs.append((prompt.text, rng.choice(found)))
     return _first(pairs, limit, rng)
+
+
+class _Neighbours:
+    """Prompts on the same matter in other words.
+
+    From pairs of any two prompts of a category an attacker of 135M parameters learns to write anything at all.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        self._place = {text: place for place, text in enumerate(texts)}
+        self._words = TfidfVectorizer(stop_words="english", sublinear_tf=True).fit_transform(texts) if texts else None
+
+    def of(self, text: str, others: Sequence[str]) -> list[str]:
+        """The most alike of the others, a few; those that repeat the text's own words only where all do."""
+        assert self._words is not None
+        places = [self._place[other] for other in others]
+        alike = (self._words[places] @ self._words[self._place[text]].T).toarray()[:, 0]
+        order = sorted(range(len(others)), key=lambda place: (-alike[place], others[place]))
+        nearest = [others[place] for place in order if others[place] != text]
+        unlike = islice((other for other in nearest if bleu(text, other) < _REPEATS), _NEIGHBOURS)
+        return list(unlike) or nearest[:_NEIGHBOURS]
 
 
 def _hidden(

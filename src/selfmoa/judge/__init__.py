@@ -5,6 +5,7 @@ from selfmoa.judge._card import JudgeCard
 from selfmoa.judge._cards import EMBEDDED, JURIES, card, find_card, holds_head, parts, reads_base, train_heads
 from selfmoa.judge._families import preset_note
 from selfmoa.judge._floor import check_floor
+from selfmoa.judge._intent import Intent
 from selfmoa.judge._jury import aggregate, combine, disagreement, score_all
 from selfmoa.judge._kin import kin, kin_notes
 from selfmoa.judge._own import measure_on, score_rows
@@ -24,6 +25,7 @@ __all__ = [
     "Evaluator",
     "EvaluatorContext",
     "FlipRate",
+    "Intent",
     "Item",
     "JudgeBase",
     "JudgeCard",

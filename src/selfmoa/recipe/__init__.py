@@ -115,6 +115,7 @@ class Recipe(Section):
         departures = {
             "attack.benign_fraction": self.attack.benign_fraction != 0,
             "attack.plain_fraction": self.attack.plain_fraction != 0,
+            "attack.min_harm": self.attack.min_harm != 0,
             "attack.replay_fraction": self.attack.replay_fraction != 0,
             "attack.restart_refusal_rate": self.attack.restart_refusal_rate != 1,
             "generate.guided_fraction": self.generate.guided_fraction != 0,

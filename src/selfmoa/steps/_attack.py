@@ -83,6 +83,8 @@ def _expansion(session: Session, number: int, seed: Prompt, texts: Sequence[str]
             history=session.history,
             forbidden=session.forbidden,
         )
+        if not reason and session.intent and session.intent.harm([text])[0] < session.recipe.attack.min_harm:
+            reason = "expansion asks for no harm"
         if session.refuses(text):  # whatever else is wrong with it: the refusal rate decides on a restart
             reason, refused = "expander refused", True
         if not reason:

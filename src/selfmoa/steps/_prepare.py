@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from selfmoa import assets
-from selfmoa.attack import History, Material, Pool, gather
+from selfmoa.attack import History, Material, Pool, borderline_from, gather
 from selfmoa.bench import EvaluationSets, Fence, build_sets
 from selfmoa.errors import RecipeError, UsageError
 from selfmoa.generate import LanguageModel, Request
-from selfmoa.judge import EvaluatorContext, Item, check_floor, holds_head, make
+from selfmoa.judge import EvaluatorContext, Intent, Item, check_floor, holds_head, make
 from selfmoa.recipe import DataRef, JudgeSide, Recipe
 from selfmoa.records import Draft, Prompt
 from selfmoa.run import Run, read_json, write_json
@@ -66,11 +66,20 @@ def prepare(run: Run) -> Session:
         context=context,
         judges=judges,
         watch=watch,
+        intent=_intent(material) if recipe.attack.min_harm else None,
         pool=Pool(material.attacks),
         history=History(material.texts()),
     )
     _fit_maps(session)
     return session
+
+
+def _intent(material: Material) -> Intent:
+    """From the seeds alone: development prompts stay unseen."""
+    contrasts = borderline_from(material.attacks, len(material.attacks))
+    return Intent.fit(
+        [prompt.text for prompt in material.attacks], [prompt.text for prompt in (*material.benign, *contrasts)]
+    )
 
 
 def load_model(recipe: Recipe) -> tuple[LanguageModel, assets.ModelFiles]:

@@ -11,7 +11,7 @@ from selfmoa.assets import is_excluded
 from selfmoa.attack import History, Material, Pool
 from selfmoa.bench import DevAnswer, EvaluationSets, Fence
 from selfmoa.generate import Generation, LanguageModel, Request
-from selfmoa.judge import Evaluator, EvaluatorContext, Item
+from selfmoa.judge import Evaluator, EvaluatorContext, Intent, Item
 from selfmoa.recipe import Recipe, Sampling
 from selfmoa.records import Pair
 from selfmoa.run import Cache, Run
@@ -70,6 +70,8 @@ class Session(Evaluation):
     """Safety judges that neither train nor grade; empty where no stage is checked."""
     pool: Pool
     history: History
+    intent: Intent | None = None
+    """Tells attacks from harmless prompts; None where the recipe does not ask for it."""
     expansions: list[tuple[str, str]] = field(default_factory=list)
     """E_buf: successful (s, e) since the last retraining."""
     hidings: list[tuple[str, str]] = field(default_factory=list)

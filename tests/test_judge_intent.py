@@ -1,0 +1,41 @@
+"""Does a prompt ask for harm? The head learns it from seeds; it must not learn a form of asking."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from selfmoa import assets
+from selfmoa.assets import load_table
+from selfmoa.judge import Intent
+from selfmoa.recipe import DataRef
+
+NEEDED = ("wheel:minilm-l6-v2", "wheel:advbench", "wheel:rho-minimal-pairs", "wheel:ifbench")
+
+
+@pytest.fixture(scope="module")
+def intent() -> Intent:
+    missing = [ref for ref in NEEDED if not assets.is_cached(ref, kind="encoder" if "minilm" in ref else "table")]
+    if missing:
+        pytest.skip(f"{', '.join(missing)} not cached: run selfmoa assets pull")
+    orders, tasks = prompts("wheel:advbench")[::4], prompts("wheel:ifbench", part="loop")
+    return Intent.fit([*orders, *halves("harmful", "loop")], [*tasks, *halves("prompt", "loop")])
+
+
+def prompts(ref: str, **options: str) -> list[str]:
+    return [str(row["prompt"]) for row in load_table(DataRef(ref=ref, **options))]  # type: ignore[arg-type]
+
+
+def halves(column: str, part: str) -> list[str]:
+    return prompts("wheel:rho-minimal-pairs", prompt=column, part=part)
+
+
+def test_it_tells_unseen_minimal_pairs_apart(intent: Intent) -> None:
+    """Both halves of a pair are questions on one matter; the other half of the pairs was not seen."""
+    harmful, harmless = intent.harm(halves("harmful", "eval")), intent.harm(halves("prompt", "eval"))
+    assert np.mean(harmful > 0.5) > 0.85 and np.mean(harmless > 0.5) < 0.25
+    assert ((harmful >= 0) & (harmful <= 1)).all() and intent.harm([]).shape == (0,)
+
+
+def test_harmless_orders_are_no_attacks(intent: Intent) -> None:
+    assert np.mean(intent.harm(prompts("wheel:ifbench", part="eval")) > 0.5) < 0.05
