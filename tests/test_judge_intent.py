@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from selfmoa import assets
+from loop_helpers import need
 from selfmoa.assets import load_table
 from selfmoa.judge import Intent
 from selfmoa.recipe import DataRef
 
-NEEDED = ("wheel:minilm-l6-v2", "wheel:advbench", "wheel:rho-minimal-pairs", "wheel:ifbench")
-
 
 @pytest.fixture(scope="module")
 def intent() -> Intent:
-    missing = [ref for ref in NEEDED if not assets.is_cached(ref, kind="encoder" if "minilm" in ref else "table")]
-    if missing:
-        pytest.skip(f"{', '.join(missing)} not cached: run selfmoa assets pull")
+    need("wheel:minilm-l6-v2", "wheel:advbench", "wheel:rho-minimal-pairs", "wheel:ifbench")
     orders, tasks = prompts("wheel:advbench")[::4], prompts("wheel:ifbench", part="loop")
     return Intent.fit([*orders, *halves("harmful", "loop")], [*tasks, *halves("prompt", "loop")])
 
 
-def prompts(ref: str, **options: str) -> list[str]:
-    return [str(row["prompt"]) for row in load_table(DataRef(ref=ref, **options))]  # type: ignore[arg-type]
+def prompts(ref: str, **options: Any) -> list[str]:
+    return [str(row["prompt"]) for row in load_table(DataRef(ref=ref, **options))]
 
 
 def halves(column: str, part: str) -> list[str]:

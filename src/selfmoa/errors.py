@@ -82,6 +82,11 @@ def first_problem(error: ValidationError, whole: str = "") -> str:
     return f"{where}: {what}" if where else what
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what a library's error says, its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def nearest(name: str, known: list[str]) -> str:
     """A hint for an unknown name: ' Did you mean ...?' or the list of what is known."""
     import difflib

@@ -7,10 +7,11 @@ import logging
 from typing import Any
 
 from selfmoa.assets import _files, _hub
+from selfmoa.assets._archive import Row
 from selfmoa.assets._exclude import is_excluded
 from selfmoa.assets._refs import info, local_path, scheme
 from selfmoa.assets._sets import checked_file, set_definition
-from selfmoa.assets._tables import READERS, Row
+from selfmoa.assets._tables import READERS
 from selfmoa.assets._wheels import open_wheel
 from selfmoa.errors import UsageError
 from selfmoa.recipe import DataRef

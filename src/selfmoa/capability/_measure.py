@@ -7,7 +7,7 @@ import shlex
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from selfmoa.assets import capability_table, resolve_model
 from selfmoa.capability._figures import Capability, to_json
 from selfmoa.capability._harness import Harness, list_tasks, require_harness, silent
+from selfmoa.capability._items import Answered
 from selfmoa.capability._tasks import Written, harness_name, name_of, write_task
 from selfmoa.errors import UsageError
 from selfmoa.recipe import DataRef
@@ -56,24 +57,9 @@ def measure_capability(
     lm-eval, `UsageError` for an unknown task, `ModelError` for a model or adapter that cannot be loaded.
     """
     require_harness()
-    tables = _tables(tasks)
-    foreign = _foreign(tables)
     with contextlib.ExitStack() as stack:
         directory = tasks_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="selfmoa-")))
-        directory.mkdir(parents=True, exist_ok=True)
-        written = [
-            write_task(directory, task, data, n=n, seed=seed) if data else Written(name_of(task), name_of(task))
-            for task, data in tables.items()
-        ]
-        known = list_tasks(directory, own=foreign)
-        harness = Harness(*stack.enter_context(_opened(model, adapter)), known)
-        items = []
-        for task in written:
-            # questions of ours are drawn when they are written
-            items += harness.answer(task, n=n if task.name in foreign else None, seed=seed)
-            if on_task:
-                on_task(task.name)
-    return Capability(tuple(items))
+        return _ask(_lay_out(tasks, directory, n=n, seed=seed), model, adapter, on_task)
 
 
 def measure_directory(
@@ -96,10 +82,8 @@ def measure_directory(
     require_harness()
     directory = resolve_model(ref).directory
     given = [None, adapter] if adapter else [None]
-    arms = [
-        measure_capability(directory, tasks, n=n, seed=seed, adapter=arm, tasks_dir=out / "tasks", on_task=on_task)
-        for arm in given
-    ]
+    asked = _lay_out(tasks, out / "tasks", n=n, seed=seed)
+    arms = [_ask(asked, directory, arm, on_task) for arm in given]
     before, after = arms[0], arms[1] if adapter else None
     # lm-eval's own tasks are not drawn on its command line
     ours = [harness_name(task) for task in tasks if capability_table(task)]
@@ -125,6 +109,42 @@ def write_capability(
     arms = {"before": before} | ({"after": after} if after else {})
     rows = [{"arm": arm, **asdict(item)} for arm, found in arms.items() for item in found.items]
     write_table(directory / "capability.parquet", rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Tasks that lie ready for any number of models."""
+
+    tasks: tuple[tuple[Written, int | None], ...]
+    """Each with the number that lm-eval draws: questions of ours are drawn when they are written."""
+    seed: int
+    known: Any
+    """What `list_tasks` gave."""
+
+
+def _lay_out(tasks: Sequence[str], directory: Path, *, n: int | None, seed: int) -> _Asked:
+    tables = _tables(tasks)
+    directory.mkdir(parents=True, exist_ok=True)
+    laid: list[tuple[Written, int | None]] = []
+    for task, data in tables.items():
+        if data:
+            laid.append((write_task(directory, task, data, n=n, seed=seed), None))
+        else:
+            laid.append((Written(name_of(task), name_of(task)), n))
+    return _Asked(tuple(laid), seed, list_tasks(directory, own=_foreign(tables)))
+
+
+def _ask(
+    asked: _Asked, model: LanguageModel | Path, adapter: str | Path | None, on_task: Callable[[str], None] | None
+) -> Capability:
+    items: list[Answered] = []
+    with _opened(model, adapter) as (net, tokenizer):
+        harness = Harness(net, tokenizer, asked.known)
+        for task, n in asked.tasks:
+            items += harness.answer(task, n=n, seed=asked.seed)
+            if on_task:
+                on_task(task.name)
+    return Capability(tuple(items))
 
 
 def _command(model: Path, adapter: Path | None, names: Sequence[str], out: Path) -> str:

@@ -9,7 +9,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from selfmoa.errors import ModelError
+from selfmoa.errors import ModelError, first_line
 from selfmoa.generate._chat import complete
 
 __all__ = ["load_plain", "read_base"]
@@ -32,7 +32,7 @@ def read_base(directory: Path, *, load_in_4bit: bool = False) -> tuple[Any, Any]
         base = AutoModelForCausalLM.from_pretrained(directory, **options)
     except Exception as error:
         raise ModelError(
-            f"{directory} cannot be loaded as a causal language model: {_reason(error)}. Expected a directory with "
+            f"{directory} cannot be loaded as a causal language model: {first_line(error)}. Expected a directory with "
             "config.json, a tokenizer and *.safetensors of an architecture that transformers knows."
         ) from error
     complete(tokenizer)
@@ -50,12 +50,7 @@ def load_plain(directory: Path, adapter: Path | None = None) -> tuple[Any, Any]:
     try:
         return PeftModel.from_pretrained(base, str(adapter)).eval(), tokenizer
     except Exception as error:
-        raise ModelError(f"{adapter} holds no adapter of {directory}: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    """The first line of what went wrong."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{adapter} holds no adapter of {directory}: {first_line(error)}") from error
 
 
 def _nf4(cuda: bool) -> Any:

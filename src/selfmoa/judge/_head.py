@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from selfmoa.run import read_json, write_json
+from selfmoa.run import read_json, write_bytes, write_json
 
 __all__ = [
     "DenseHead",
@@ -216,19 +215,8 @@ def probability(logits: Array | float) -> Array:
 
 def save_head(path: Path, head: Head, facts: dict[str, Any]) -> None:
     """Write PATH.safetensors and, last, PATH.json (facts, and what the head is)."""
-    from selfmoa.errors import StorageError
-
     tensors, kind = head.parts()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")  # two processes may train the same head
-    try:
-        temporary.write_bytes(save(tensors))
-        temporary.replace(path.with_suffix(".safetensors"))
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StorageError(
-            f"{path} cannot be written: {error.strerror or error}. Free space or set SELFMOA_CACHE."
-        ) from error
+    write_bytes(path.with_suffix(".safetensors"), save(tensors), remedy="Free space or set SELFMOA_CACHE.")
     write_json(path.with_suffix(".json"), {"head": kind, "facts": facts})
 
 

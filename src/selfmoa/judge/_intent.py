@@ -24,14 +24,11 @@ class Intent:
     @classmethod
     def fit(cls, attacks: Sequence[str], harmless: Sequence[str]) -> Intent:
         """Both sides count the same, however many prompts each holds. Raises `AssetError` without the encoder."""
-        sides = [list(attacks), list(harmless)]
-        few, many = sorted(sides, key=len)
+        features = encoder().wording([*attacks, *harmless])
+        n, longer = len(attacks), max(len(attacks), len(harmless))
         # the smaller side is repeated: the head has no weights
-        repeated = [few[place % len(few)] for place in range(len(many))]
-        features = encoder().wording(repeated + many)
-        harmful = few is sides[0]
-        targets = np.repeat([float(harmful), float(not harmful)], len(many))
-        return cls(fit_dense(_STRENGTH)(features, targets))
+        order = np.concatenate([np.resize(np.arange(n), longer), n + np.resize(np.arange(len(harmless)), longer)])
+        return cls(fit_dense(_STRENGTH)(features[order], np.repeat([1.0, 0.0], longer)))
 
     def harm(self, prompts: Sequence[str]) -> np.ndarray:
         """Probability that a prompt asks for harm, (n,), in [0, 1]."""

@@ -4,7 +4,15 @@ from selfmoa.run._cache import Cache, cache_key
 from selfmoa.run._directory import OnExisting, Run, open_run
 from selfmoa.run._machine import describe_machine, peak_memory_mb, versions
 from selfmoa.run._progress import Progress, Task
-from selfmoa.run._storage import read_json, read_records, write_json, write_records, write_table, write_text
+from selfmoa.run._storage import (
+    read_json,
+    read_records,
+    write_bytes,
+    write_json,
+    write_records,
+    write_table,
+    write_text,
+)
 
 __all__ = [
     "Cache",
@@ -19,6 +27,7 @@ __all__ = [
     "read_json",
     "read_records",
     "versions",
+    "write_bytes",
     "write_json",
     "write_records",
     "write_table",

@@ -25,8 +25,13 @@ log = logging.getLogger("selfmoa")
 Record = TypeVar("Record")
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write atomically. Raises `StorageError` (disk full, no permission); the old file stays."""
+_RESUME = (
+    "Free space or fix the permissions, then run the same command with --on-existing resume; what is finished is kept."
+)
+
+
+def write_bytes(path: Path, data: bytes, *, remedy: str = _RESUME) -> None:
+    """Write atomically. Raises `StorageError` (disk full, no permission) that says `remedy`; the old file stays."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,10 +42,7 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise StorageError(
-            f"{path} cannot be written: {error.strerror or error}. Free space or fix the permissions, then run the "
-            "same command with --on-existing resume; what is finished is kept."
-        ) from error
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}. {remedy}") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -54,8 +54,9 @@ def measure(session: Evaluation, name: str) -> list[Measured]:
             write,
             label=f"evaluate {name}",
         )
-        _capability.ask(session, name)
-        return run.records(directory / f"{name}.parquet", Measured, lambda: _score(session, answers, name))
+        items = run.records(directory / f"{name}.parquet", Measured, lambda: _score(session, answers, name))
+    _capability.ask(session, name)  # its time is measured by itself
+    return items
 
 
 def judge_answers(session: Judged, answers: Sequence[Answer]) -> list[Measured]:
