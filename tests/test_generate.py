@@ -74,6 +74,28 @@ def test_likelihood_is_that_of_one_plain_forward_pass(model: LanguageModel) -> N
         assert n_tokens == len(suffix) and total == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.parametrize("architecture", ["llama", "gemma3"])
+def test_prompts_that_share_their_beginning_read_as_if_alone(
+    make_model_dir: Callable[..., Path], architecture: str
+) -> None:
+    model = LanguageModel.load(make_model_dir(architecture, True), LORA)
+    disturb(model, "target")
+    asked = [model.render(Request(user="word " * i, system="be careful and " * 12)) for i in (1, 1, 1, 5, 9)]
+    pairs = list(zip(asked, ["an answer", "the other one of more words", "", "x", "a last"], strict=True))
+    together = model.token_logprobs(pairs, role="target", batch_size=4)
+    alone = [model.token_logprobs([pair], role="target")[0] for pair in pairs]
+    for found, expected in zip(together, alone, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+    states = model.states_at(pairs, layers=(2, 1), batch_size=4)
+    np.testing.assert_allclose(states[1], model.states(pairs, layer=1, batch_size=1), atol=1e-4)
+    model_says = model.generate(
+        [Request(user=f"word {i}", system="be careful " * 12) for i in range(3)], GREEDY, role="target", seed=0
+    )
+    assert model_says[2:] == model.generate(
+        [Request(user="word 2", system="be careful " * 12)], GREEDY, role="target", seed=0
+    )
+
+
 def test_an_empty_completion_has_no_likelihood(model: LanguageModel) -> None:
     assert model.logprobs([("prompt", "")], role=None) == [(0.0, 0)]
 

@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from selfmoa.errors import ModelError, first_line
 from selfmoa.generate._chat import complete
+from selfmoa.generate._memory import keep_freed_memory
 
 __all__ = ["load_plain", "read_base"]
 
@@ -24,6 +25,8 @@ def read_base(directory: Path, *, load_in_4bit: bool = False) -> tuple[Any, Any]
     options: dict[str, Any] = {"dtype": torch.bfloat16 if cuda else torch.float32}
     if cuda:
         options["device_map"] = "cuda"
+    else:
+        keep_freed_memory()
     if load_in_4bit:
         options["quantization_config"] = _nf4(cuda)
     try:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from selfmoa.generate._sampling import batches_by_length, left_padded
+from selfmoa.generate._prompts import Prompts, batches_by_prompt, read_prompts
 
 __all__ = ["states", "token_logprobs"]
 
@@ -23,25 +24,29 @@ def token_logprobs(
     pad = int(tokenizer.pad_token_id)
     results = [np.zeros(0, dtype=np.float32)] * len(rows)
     filled = [index for index, (_, completion) in enumerate(rows) if completion]
-    for batch in batches_by_length([_length(rows[index]) for index in filled], batch_size):
+    for batch in batches_by_prompt([rows[index] for index in filled], batch_size):
         chosen = [filled[place] for place in batch]
-        tokens, mask, positions = left_padded([_joined(rows[index]) for index in chosen], pad, net.device)
-        longest = max(len(rows[index][1]) for index in chosen)
-        # left padding puts the completions at the right edge, so only that many logits are needed
-        logits = net(
-            input_ids=tokens,
-            attention_mask=mask,
-            position_ids=positions,
-            logits_to_keep=longest + 1,
-            use_cache=False,
-        ).logits[:, :-1]
-        targets = tokens[:, -longest:]
-        logits = logits.float()
-        # not log_softmax: it would hold a second copy of the logits, and the vocabulary is what fills the memory
-        per_token = (logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(dim=-1)).cpu()
+        prompts, answers = zip(*(rows[index] for index in chosen), strict=True)
+        read, output = read_prompts(partial(net, logits_to_keep=1), net.config, prompts, pad, net.device)
+        targets = _right_padded(answers, pad, net.device)
+        # the prompt's last token has said what it expects, and nobody asks what follows the answer's last
+        expected = [output.logits[read.owners]]
+        if targets.shape[1] > 1:
+            expected.append(_go_on(net, read, targets[:, :-1]).logits)
+        parts = zip(expected, targets.tensor_split([1], dim=1), strict=False)
+        per_token = torch.cat([_taken(logits, wanted) for logits, wanted in parts], dim=1).cpu()
         for place, index in enumerate(chosen):
-            results[index] = per_token[place, -len(rows[index][1]) :].numpy()
+            results[index] = per_token[place, : len(rows[index][1])].numpy()
     return results
+
+
+def _taken(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Log-probs (N, T) of the targets (N, T).
+
+    Row by row and not by log_softmax: copies of all logits would leave the processor's cache, and fill the memory.
+    """
+    rows = zip(logits.float(), targets, strict=True)
+    return torch.stack([row.gather(-1, wanted[:, None]).squeeze(-1) - row.logsumexp(dim=-1) for row, wanted in rows])
 
 
 class _Enough(Exception):
@@ -63,10 +68,20 @@ def states(
     tokens reaches, so that a stretch unlike the rest is not averaged away.
     """
     rows = [_tokens(tokenizer, prompt, completion) for prompt, completion in pairs]
-    pad = int(tokenizer.pad_token_id)
-    body = net.get_base_model().model
     hidden = net.config.get_text_config().hidden_size
     results = np.zeros((len(layers), len(rows), hidden * (1 if window is None else 2)), dtype=np.float32)
+    with _listening(net.get_base_model().model, layers) as forward:
+        for batch in batches_by_prompt(rows, batch_size):
+            prompts, answers = zip(*(rows[index] for index in batch), strict=True)
+            for place, found in enumerate(_states_of(net, forward, prompts, answers, int(tokenizer.pad_token_id))):
+                for number, layer in enumerate(layers):
+                    results[number, batch[place]] = _pooled(found[layer].float(), window)
+    return results
+
+
+@contextlib.contextmanager
+def _listening(body: Any, layers: Sequence[int]) -> Iterator[Callable[..., dict[int, torch.Tensor]]]:
+    """A forward pass that ends at the last wanted layer and gives the wanted ones' states (N, tokens, hidden)."""
     seen: dict[int, torch.Tensor] = {}
 
     def catch(layer: int) -> Any:
@@ -77,20 +92,52 @@ def states(
 
         return hook
 
+    def forward(**inputs: Any) -> dict[int, torch.Tensor]:
+        with contextlib.suppress(_Enough):
+            body(**inputs)
+        return dict(seen)
+
     handles = [body.layers[layer - 1].register_forward_hook(catch(layer)) for layer in layers]
     try:
-        for batch in batches_by_length([_length(row) for row in rows], batch_size):
-            tokens, mask, positions = left_padded([_joined(rows[index]) for index in batch], pad, net.device)
-            with contextlib.suppress(_Enough):
-                body(input_ids=tokens, attention_mask=mask, position_ids=positions, use_cache=False)
-            for place, index in enumerate(batch):
-                wanted = max(len(rows[index][1]), 1)
-                for number, layer in enumerate(layers):
-                    results[number, index] = _pooled(seen[layer][place, -wanted:].float(), window)
+        yield forward
     finally:
         for handle in handles:
             handle.remove()
-    return results
+
+
+def _states_of(
+    net: Any,
+    forward: Callable[..., dict[int, torch.Tensor]],
+    prompts: Sequence[list[int]],
+    answers: Sequence[list[int]],
+    pad: int,
+) -> Iterator[dict[int, torch.Tensor]]:
+    """For each answer its states (tokens, hidden) by layer; of an empty one the prompt's last."""
+    read, asked = read_prompts(forward, net.config, prompts, pad, net.device)
+    answered = _go_on(forward, read, _right_padded(answers, pad, net.device)) if any(answers) else {}
+    for place, answer in enumerate(answers):
+        yield {
+            layer: answered[layer][place, : len(answer)] if answer else asked[layer][read.owners[place], -1:]
+            for layer in asked
+        }
+
+
+def _go_on(forward: Callable[..., Any], read: Prompts, tokens: torch.Tensor) -> Any:
+    """The output of a forward pass over right-padded tokens (N, T) that follow the prompts."""
+    places = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
+    return forward(
+        input_ids=tokens,
+        attention_mask=torch.cat([read.mask, torch.ones_like(tokens)], dim=1),  # what is padded comes after the answer
+        position_ids=read.position[:, None] + places,
+        past_key_values=read.cache,
+        use_cache=True,
+    )
+
+
+def _right_padded(rows: Sequence[list[int]], pad: int, device: torch.device) -> torch.Tensor:
+    """(N, longest)."""
+    width = max(len(row) for row in rows)
+    return torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows], device=device)
 
 
 def _pooled(found: torch.Tensor, window: int | None) -> np.ndarray:
@@ -106,11 +153,3 @@ def _tokens(tokenizer: PreTrainedTokenizerBase, prompt: str, completion: str) ->
         tokenizer(prompt, add_special_tokens=False)["input_ids"],
         tokenizer(completion, add_special_tokens=False)["input_ids"] if completion else [],
     )
-
-
-def _length(row: tuple[list[int], list[int]]) -> int:
-    return len(row[0]) + len(row[1])
-
-
-def _joined(row: tuple[list[int], list[int]]) -> list[int]:
-    return row[0] + row[1]

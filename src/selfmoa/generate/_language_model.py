@@ -218,7 +218,7 @@ class LanguageModel:
         self, pairs: Sequence[tuple[str, str]], *, role: str | None, batch_size: int = 32
     ) -> list[np.ndarray]:
         """log p of every token of the completion given the rendered prompt, nats, shape (tokens,), for each pair."""
-        with self.using(role), torch.inference_mode():
+        with self.using(role), torch.inference_mode(), merged(self.net) if role else nullcontext():
             return _forward.token_logprobs(self.net, self.tokenizer, pairs, batch_size=batch_size)
 
     def logprobs(

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from selfmoa.generate._cache import with_room
+from selfmoa.generate._prompts import Prompts, read_prompts
 from selfmoa.recipe import Sampling
 
-__all__ = ["batches_by_length", "left_padded", "pick", "sample"]
+__all__ = ["pick", "sample"]
 
 _CANDIDATES = 1024
 """Likeliest tokens among which a nucleus is looked for first; sorting 49k tokens a row costs as much as the model."""
@@ -25,21 +27,11 @@ _COMPACT_AT = 0.125
 Ended = tuple[str, int, Literal["eos", "length"]]
 
 
-def batches_by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+def _by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
     """Indices, longest first, in batches: little padding, and the largest batch comes first."""
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
-
-
-def left_padded(
-    rows: Sequence[Sequence[int]], pad: int, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(tokens, attention mask, positions) of rows of unequal length, each of shape (N, longest)."""
-    width = max(len(row) for row in rows)
-    tokens = torch.tensor([[pad] * (width - len(row)) + list(row) for row in rows], device=device)
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
-    return tokens, mask, (mask.cumsum(dim=1) - 1).clamp(min=0)
 
 
 def sample(
@@ -55,7 +47,7 @@ def sample(
     ids = [tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts]
     ends = _ends(net, tokenizer)
     results: list[Ended] = [("", 0, "eos")] * len(prompts)
-    for number, batch in enumerate(batches_by_length([len(row) for row in ids], batch_size)):
+    for number, batch in enumerate(_by_length([len(row) for row in ids], batch_size)):
         generator = torch.Generator(device=net.device).manual_seed(seed + number)
         rows = _decode(net, [ids[index] for index in batch], sampling, ends, generator, int(tokenizer.pad_token_id))
         for index, (kept, finish) in zip(batch, rows, strict=True):
@@ -67,19 +59,14 @@ def sample(
 class _Running:
     """The part of a batch that still writes."""
 
-    cache: Any
-    mask: torch.Tensor
-    position: torch.Tensor
-    """(rows,) place of the last token read."""
+    read: Prompts
     rows: list[int]
     """Which answer each row writes."""
     done: set[int] = field(default_factory=set)
     """Finished answers that still take part until the batch is made smaller."""
 
     def keep(self, places: Sequence[int]) -> None:
-        index = torch.tensor(places, device=self.mask.device)
-        self.cache.batch_select_indices(index)
-        self.mask, self.position = self.mask[index], self.position[index]
+        self.read.keep(places)
         self.rows = [self.rows[place] for place in places]
 
 
@@ -92,8 +79,10 @@ def _decode(
     pad: int,
 ) -> list[tuple[list[int], Literal["eos", "length"]]]:
     """Tokens of one answer a prompt, without the end token, and why it ended."""
-    running, logits = _read(net, prompts, pad)
-    with_room(running.cache, sampling.max_new_tokens)
+    read, output = read_prompts(partial(net, logits_to_keep=1), net.config, prompts, pad, net.device)
+    logits = output.logits[read.owners, -1]
+    with_room(read.cache, sampling.max_new_tokens)
+    running = _Running(read, list(range(len(prompts))))
     answers: list[list[int]] = [[] for _ in prompts]
     for step in range(sampling.max_new_tokens):
         tokens = pick(logits, sampling, generator)
@@ -109,36 +98,22 @@ def _decode(
         if len(alive) <= (1 - _COMPACT_AT) * len(running.rows):
             running.keep(alive)
             tokens = tokens[alive]
-        logits = _step(net, running, tokens)
+        logits = _step(net, running.read, tokens)
     return [(answer, "eos" if row in running.done else "length") for row, answer in enumerate(answers)]
 
 
-def _read(net: Any, prompts: Sequence[list[int]], pad: int) -> tuple[_Running, torch.Tensor]:
-    """Read each distinct prompt once; its cache serves all of its samples."""
-    distinct = {tuple(prompt): None for prompt in prompts}
-    place = {prompt: number for number, prompt in enumerate(distinct)}
-    tokens, mask, positions = left_padded(list(distinct), pad, net.device)
-    output = net(input_ids=tokens, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1)
-    running = _Running(output.past_key_values, mask, positions[:, -1], list(range(len(distinct))))
-    owners = [place[tuple(prompt)] for prompt in prompts]
-    running.keep(owners)
-    running.rows = list(range(len(prompts)))
-    return running, output.logits[owners, -1]
-
-
-def _step(net: Any, running: _Running, tokens: torch.Tensor) -> torch.Tensor:
+def _step(net: Any, read: Prompts, tokens: torch.Tensor) -> torch.Tensor:
     """Logits (rows, vocabulary) after one more token in every row."""
-    running.mask = torch.cat([running.mask, running.mask.new_ones(len(running.rows), 1)], dim=1)
-    running.position = running.position + 1
+    read.mask = torch.cat([read.mask, read.mask.new_ones(len(tokens), 1)], dim=1)
+    read.position = read.position + 1
     output = net(
         input_ids=tokens[:, None],
-        attention_mask=running.mask,
-        position_ids=running.position[:, None],
-        past_key_values=running.cache,
+        attention_mask=read.mask,
+        position_ids=read.position[:, None],
+        past_key_values=read.cache,
         use_cache=True,
         logits_to_keep=1,
     )
-    running.cache = output.past_key_values
     logits: torch.Tensor = output.logits[:, -1]
     return logits
 
