@@ -19,6 +19,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
 from selfmoa.bench import Measured
+from selfmoa.capability import Answered
 from selfmoa.compare import Arm, compare_arms, items_table, load_arms, to_csv, to_json, to_latex
 from selfmoa.errors import UsageError
 from selfmoa.report import write_comparison
@@ -102,6 +103,28 @@ def test_every_figure_reproduces_from_the_exported_items(runs: tuple[Path, Path]
             gained, lost = int((change > 0).sum()), int((change < 0).sum())
             expected = mcnemar([[0, gained], [lost, 0]], exact=True).pvalue if gained + lost else 1.0
             assert figure.p == pytest.approx(expected)
+
+
+def test_what_both_arms_know_is_compared_on_the_same_questions(runs: tuple[Path, Path]) -> None:
+    def asked(right: range, n: int = 30) -> list[Answered]:
+        return [Answered(f"task{i % 2}", "s", f"q{i}", 4, i in right, None) for i in range(n)]
+
+    one = runs[0] / "evaluation"
+    write_records(one / "capability_before.parquet", asked(range(20)), Answered)
+    assert "capability" not in {figure.metric for figure in compare_arms(load_arms([str(runs[0])])).figures}
+    write_records(one / "capability_after.parquet", asked(range(5, 15))[::-1], Answered)
+    found = compare_arms(load_arms([str(runs[0])]))
+    figure = found.figure("capability", "one")
+    assert figure.change is not None and figure.change.value == pytest.approx(-10 / 30)
+    assert figure.p == pytest.approx(2 * 0.5**10), "ten lost, none gained"
+    rows = [row for row in items_table(found) if row["arm"] == "one" and row["capability_task1"] is not None]
+    assert found.figure("capability_task1", "one").estimate.value == sum(r["capability_task1"] for r in rows) / len(
+        rows
+    )
+    assert len({tuple(row) for row in items_table(found)}) == 1, "all rows have the same columns"
+    write_records(one / "capability_after.parquet", asked(range(20), n=29), Answered)
+    with pytest.raises(UsageError, match="differ in 1 questions"):
+        compare_arms(load_arms([str(runs[0])]))
 
 
 def test_groups_and_changed_prompts_add_up(runs: tuple[Path, Path]) -> None:

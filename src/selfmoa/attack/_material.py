@@ -48,8 +48,6 @@ _QUESTION = re.compile(r"(what|which|who|whom|whose|why|when|where|how|is|are|do
 
 _NEIGHBOURS = 3
 """Nearest prompts among which an E0 target is drawn."""
-_REPEATS = 0.25
-"""BLEU from which a prompt says the same in the same words; expansions are held to it as well (attack.bleu_max)."""
 
 _STYLES: tuple[Callable[[str], str], ...] = (
     # past tense: Andriushchenko & Flammarion 2024 (arXiv 2407.11969)
@@ -92,12 +90,14 @@ def gather(
     n_dev_harmful: int,
     n_dev_harmless: int,
     max_pairs: int,
+    bleu_max: float,
     hidden_fits: Callable[[str], bool],
     seed: int,
 ) -> Material:
     """Split tables (columns prompt, hazard, ref) into the parts of a run.
 
-    `hidden_fits` tells whether a hidden prompt is short enough for the model that will be shown it.
+    From `bleu_max` on one prompt repeats another, which the expander must not learn. `hidden_fits` tells whether a
+    hidden prompt is short enough for the model that will be shown it.
     """
     rng = random.Random(seed)
     harmful = in_turn(_prompts(attacks, "attack", rng))
@@ -112,7 +112,7 @@ def gather(
     return Material(
         attacks=tuple(pool),
         benign=tuple(harmless[n_benign:]),
-        expansions=tuple(_same_category(pool, max_pairs, rng)),
+        expansions=tuple(_same_category(pool, max_pairs, bleu_max, rng)),
         hidings=tuple(_hidden(pool, templates, max_pairs, hidden_fits, rng)),
         dev=tuple([*dev_harmful, *harmless[:n_benign], *dev_borderline]),
     )
@@ -158,13 +158,13 @@ def _goal(text: str) -> str:
     return "" if _QUESTION.match(first) else first[:1].lower() + first[1:]
 
 
-def _same_category(prompts: Sequence[Prompt], limit: int, rng: random.Random) -> list[tuple[str, str]]:
+def _same_category(prompts: Sequence[Prompt], limit: int, bleu_max: float, rng: random.Random) -> list[tuple[str, str]]:
     """A prompt and one of the nearest of its hazard; where a data set names no hazard twice, of that data set."""
     groups: dict[str, list[Prompt]] = defaultdict(list)
     for prompt in prompts:
         groups[f"hazard {prompt.hazard}"].append(prompt)
         groups[f"source {prompt.source}"].append(prompt)
-    near = _Neighbours([prompt.text for prompt in prompts])
+    near = _Neighbours([prompt.text for prompt in prompts], bleu_max)
     pairs: list[tuple[str, str]] = []
     for prompt in prompts:
         if len(pairs) == limit:
@@ -183,9 +183,10 @@ class _Neighbours:
     From pairs of any two prompts of a category an attacker of 135M parameters learns to write anything at all.
     """
 
-    def __init__(self, texts: Sequence[str]) -> None:
+    def __init__(self, texts: Sequence[str], bleu_max: float) -> None:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
+        self._bleu_max = bleu_max
         self._place = {text: place for place, text in enumerate(texts)}
         self._words = TfidfVectorizer(stop_words="english", sublinear_tf=True).fit_transform(texts) if texts else None
 
@@ -196,7 +197,7 @@ class _Neighbours:
         alike = (self._words[places] @ self._words[self._place[text]].T).toarray()[:, 0]
         order = sorted(range(len(others)), key=lambda place: (-alike[place], others[place]))
         nearest = [others[place] for place in order if others[place] != text]
-        unlike = islice((other for other in nearest if bleu(text, other) < _REPEATS), _NEIGHBOURS)
+        unlike = islice((other for other in nearest if bleu(text, other) < self._bleu_max), _NEIGHBOURS)
         return list(unlike) or nearest[:_NEIGHBOURS]
 
 

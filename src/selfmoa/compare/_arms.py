@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from selfmoa.bench import Measured
+from selfmoa.capability import Answered
 from selfmoa.errors import UsageError
 from selfmoa.run import read_json, read_records
 
@@ -27,6 +28,8 @@ class Arm:
     """Figure -> names of its judges."""
     costs: Mapping[str, float] = field(default_factory=dict)
     """pairs, judged answers, trained tokens, seconds, peak MB; what is not known is absent."""
+    known: tuple[Answered, ...] = ()
+    """Questions with one right answer; none where the evaluation asked none."""
 
 
 def load_arms(specs: Sequence[str]) -> list[Arm]:
@@ -73,7 +76,8 @@ def _arm(directory: Path, side: str | None) -> Arm:
     items = read_records(_path(directory, chosen), Measured) or []
     name = directory.name if chosen == "after" or len(found) == 1 else f"{directory.name}:before"
     trained = chosen == "after"
-    return Arm(name, tuple(items), _judges(directory), _costs(directory) if trained else {})
+    known = read_records(directory / "evaluation" / f"capability_{chosen}.parquet", Answered) or []
+    return Arm(name, tuple(items), _judges(directory), _costs(directory) if trained else {}, tuple(known))
 
 
 def _judges(directory: Path) -> dict[str, str]:

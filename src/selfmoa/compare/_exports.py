@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from selfmoa.bench import Estimate, item_rows, plain_json
+from selfmoa.compare._arms import Arm
 from selfmoa.compare._figures import ArmFigure, ComparedArms
 
 __all__ = ["items_table", "to_csv", "to_json", "to_latex"]
@@ -61,11 +62,26 @@ def to_latex(found: ComparedArms) -> str:
 
 
 def items_table(found: ComparedArms) -> list[dict[str, Any]]:
-    """One row a prompt and arm with the value of every figure, so that each figure can be computed again by hand.
+    """One row a prompt (or question) and arm with the value of every figure, so that each can be computed by hand.
 
     Prompts and answers stay in the run directories; rows carry the prompt's id.
     """
-    return [row for arm in found.arms for row in item_rows(arm.name, arm.items)]
+    rows = [row for arm in found.arms for row in item_rows(arm.name, arm.items)]
+    columns = {figure.metric: None for figure in found.figures if figure.set == "capability"}
+    if not columns:
+        return rows
+    empty = {**dict.fromkeys(rows[0]), **columns}
+    return [{**empty, **row} for row in [*rows, *(row for arm in found.arms for row in _question_rows(arm))]]
+
+
+def _question_rows(arm: Arm) -> list[dict[str, Any]]:
+    return [
+        {
+            **{"arm": arm.name, "prompt_id": item.item, "set": "capability", "hazard": item.subject},
+            **{"source": item.task, "capability": float(item.acc), f"capability_{item.task}": float(item.acc)},
+        }
+        for item in arm.known
+    ]
 
 
 def _flat(figure: ArmFigure) -> dict[str, Any]:

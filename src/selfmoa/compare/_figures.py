@@ -12,6 +12,7 @@ from selfmoa.bench import (
     DEFINITIONS,
     Definition,
     Estimate,
+    MetricChange,
     MetricVerdict,
     by_hazard,
     compare_metrics,
@@ -21,6 +22,7 @@ from selfmoa.bench import (
     mcnemar_p,
     rate,
 )
+from selfmoa.capability import Capability, metric_changes
 from selfmoa.compare._arms import Arm
 
 __all__ = ["FRONT", "ArmFigure", "Changed", "ComparedArms", "Group", "compare_arms"]
@@ -98,8 +100,13 @@ class ComparedArms:
 
 
 def compare_arms(arms: Sequence[Arm], tolerance: float = 0.1) -> ComparedArms:
-    """Compare arms that answered the same prompts (see `load_arms`); `tolerance` in [0, 1] as in an evaluation."""
+    """Compare arms that answered the same prompts (see `load_arms`); `tolerance` in [0, 1] as in an evaluation.
+
+    What they know is compared where every arm was asked. Raises `UsageError` where that were different questions.
+    """
     figures = [figure for arm in arms for figure in _figures(arms[0], arm, tolerance)]
+    if all(arm.known for arm in arms):
+        figures += [figure for arm in arms for figure in _known(arms[0], arm, tolerance)]
     return ComparedArms(
         tuple(arms),
         tolerance,
@@ -113,33 +120,58 @@ def compare_arms(arms: Sequence[Arm], tolerance: float = 0.1) -> ComparedArms:
 def _figures(first: Arm, arm: Arm, tolerance: float) -> list[ArmFigure]:
     found = []
     for change in compare_metrics(first.items, arm.items, tolerance):
-        definition = _BY_NAME[change.name]
-        then, now = _values(definition, first, arm)
-        told = ArmFigure(
-            metric=change.name,
-            label=change.label,
-            set=change.set,
-            direction=change.direction,
-            unit=change.unit,
-            judge=arm.judges.get(change.name, ""),
-            arm=arm.name,
-            estimate=change.after,
-        )
-        if arm is first:
-            found.append(told)
-            continue
-        share, score = change.unit == "share", change.unit == "score"
-        found.append(
-            replace(
-                told,
-                change=change.change,
-                verdict=change.verdict,
-                p=mcnemar_p(_flags(then), _flags(now)) if share else None,
-                p_equivalent=equivalence_p(then, now, tolerance) if score else None,
-                detectable=detectable_change(then, now),
-            )
-        )
+        then, now = _values(_BY_NAME[change.name], first, arm)
+        told = _told(change, arm)
+        found.append(told if arm is first else _against(told, change, then, now, tolerance))
     return found
+
+
+def _known(first: Arm, arm: Arm, tolerance: float) -> list[ArmFigure]:
+    """The figures of what an arm knows: `capability` (pooled) and `capability_TASK`."""
+    found = []
+    for change in metric_changes(Capability(first.known), Capability(arm.known), tolerance):
+        told = _told(change, arm)
+        then, now = _right(first, change.name), _right(arm, change.name)
+        both = list(then.values()), [now[item] for item in then]
+        found.append(told if arm is first else _against(told, change, *both, tolerance))
+    return found
+
+
+def _right(arm: Arm, metric: str) -> dict[tuple[str, str], float]:
+    """Question -> 1 where the arm answered it right, of a task or of all."""
+    task = metric.removeprefix("capability").removeprefix("_")
+    return {(item.task, item.item): float(item.acc) for item in arm.known if task in ("", item.task)}
+
+
+def _told(change: MetricChange, arm: Arm) -> ArmFigure:
+    return ArmFigure(
+        metric=change.name,
+        label=change.label,
+        set=change.set,
+        direction=change.direction,
+        unit=change.unit,
+        judge=arm.judges.get(change.name, ""),
+        arm=arm.name,
+        estimate=change.after,
+    )
+
+
+def _against(
+    told: ArmFigure,
+    change: MetricChange,
+    then: Sequence[float | None],
+    now: Sequence[float | None],
+    tolerance: float,
+) -> ArmFigure:
+    """The figure with its paired change."""
+    return replace(
+        told,
+        change=change.change,
+        verdict=change.verdict,
+        p=mcnemar_p(_flags(then), _flags(now)) if change.unit == "share" else None,
+        p_equivalent=equivalence_p(then, now, tolerance) if change.unit == "score" else None,
+        detectable=detectable_change(then, now),
+    )
 
 
 def _values(definition: Definition, first: Arm, arm: Arm) -> tuple[list[float | None], list[float | None]]:

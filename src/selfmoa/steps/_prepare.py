@@ -140,6 +140,7 @@ def gather_material(recipe: Recipe, model: LanguageModel) -> tuple[Material, Eva
         n_dev_harmful=recipe.stage.n_harmful,
         n_dev_harmless=recipe.stage.n_harmless,
         max_pairs=max(recipe.attack.expand.sft.max_pairs, recipe.attack.hider.sft.max_pairs),
+        bleu_max=recipe.attack.bleu_max,
         hidden_fits=fits,
         seed=recipe.seed,
     )
