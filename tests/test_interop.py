@@ -11,9 +11,10 @@ import pytest
 
 from loop_helpers import need_judge_data
 from selfmoa import api, recipes
+from selfmoa.bench import Measured
 from selfmoa.compare import compare_arms, load_arms
 from selfmoa.errors import UsageError
-from selfmoa.interop import _read, as_answers, read_foreign
+from selfmoa.interop import _read, as_answers, read_foreign, to_inspect
 from selfmoa.records import stable_id
 
 PROMPTS = [f"[harmful request about {word}]" for word in ("X", "Y", "Z")]
@@ -96,6 +97,31 @@ def test_long_texts_that_inspect_keeps_apart_are_put_in_place(tmp_path: Path) ->
     (tmp_path / "log.json").write_text(json.dumps({"eval": {"task": "t", "model": "m"}, "samples": [sample]}))
     [answer] = read_foreign(tmp_path / "log.json").answers
     assert (answer.prompt, answer.text) == (PROMPTS[0], "[long answer]")
+
+
+def ours() -> dict[str, Any]:
+    shared = {"hazard": "hte", "source": "here", "n_tokens": 3, "refusal": "compliance", "coherence": 1.0}
+    unsafe = Measured("p1", "harmful", prompt=PROMPTS[0], answer="[steps]", safety=0.25, helpfulness=0.5, **shared)
+    safe = Measured("p2", "harmful", prompt=PROMPTS[1], answer="[a]", safety=0.75, helpfulness_reason="r", **shared)
+    return to_inspect("mine", [unsafe, safe], {"attack_success": "minilm, refusal-head"})
+
+
+def test_our_log_reads_back(tmp_path: Path) -> None:
+    (tmp_path / "log.json").write_text(json.dumps(ours(), allow_nan=False))
+    found = read_foreign(tmp_path / "log.json")
+    assert [(answer.prompt, answer.text) for answer in found.answers] == [(PROMPTS[0], "[steps]"), (PROMPTS[1], "[a]")]
+    assert found.model == "selfmoa/mine"
+
+
+def test_inspect_reads_our_log(tmp_path: Path) -> None:
+    log = pytest.importorskip("inspect_ai.log", reason="inspect-ai is not installed")
+    (tmp_path / "log.json").write_text(json.dumps(ours(), allow_nan=False))
+    found = log.read_eval_log(str(tmp_path / "log.json"))
+    results = {score.name: score for score in found.results.scores}
+    assert results["attack_success"].metrics["mean"].value == 0.5
+    assert results["attack_success"].scorer == "minilm, refusal-head"
+    assert [sample.scores["safety"].value for sample in found.samples] == [0.25, 0.75]
+    assert found.samples[1].metadata["unscored"] == {"helpfulness": "r"}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,15 @@ def test_front_matter(card: str) -> None:
     assert front["library_name"] == "peft"
     assert front["license"] == "other" and front["license_name"] == "Apache-2.0; MIT"
     assert "selfmoa" in front["tags"]  # type: ignore[operator]
+
+
+def test_a_base_from_the_hub_is_named_without_its_revision(run_dir: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "run"
+    shutil.copytree(run_dir, copied)
+    manifest = json.loads((copied / "manifest.json").read_text())
+    manifest["model"] = {"ref": "hub:someone/model@0123abc"}
+    (copied / "manifest.json").write_text(json.dumps(manifest))
+    assert _front(write_card(copied).read_text())["base_model"] == "someone/model"
 
 
 def test_the_hub_reads_the_figures_with_interval_and_judge(card: str) -> None:

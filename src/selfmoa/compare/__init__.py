@@ -1,6 +1,6 @@
 """Runs, models and saved evaluations side by side, on the same prompts."""
 
-from selfmoa.compare._arms import Arm, load_arms
+from selfmoa.compare._arms import Arm, load_arm, load_arms
 from selfmoa.compare._exports import items_table, to_csv, to_json, to_latex
 from selfmoa.compare._figures import FRONT, ArmFigure, Changed, ComparedArms, Group, compare_arms
 
@@ -13,6 +13,7 @@ __all__ = [
     "Group",
     "compare_arms",
     "items_table",
+    "load_arm",
     "load_arms",
     "to_csv",
     "to_json",

@@ -13,7 +13,7 @@ from selfmoa.capability import Answered
 from selfmoa.errors import UsageError
 from selfmoa.run import read_json, read_records
 
-__all__ = ["Arm", "load_arms"]
+__all__ = ["Arm", "load_arm", "load_arms"]
 
 _ARMS = ("before", "after")
 
@@ -54,6 +54,11 @@ def load_arms(specs: Sequence[str]) -> list[Arm]:
         _same_prompts(arms[0], arm)
         _same_judges(arms[0], arm)
     return arms
+
+
+def load_arm(spec: str) -> Arm:
+    """One arm: a directory, DIR:before or DIR:after. Raises `UsageError` where there is no such evaluation."""
+    return _arm(*_side(spec))
 
 
 def _side(spec: str) -> tuple[Path, str | None]:

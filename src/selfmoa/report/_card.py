@@ -127,7 +127,8 @@ def _sources(run: RunData, name: str) -> str:
 
 
 def _base_model(run: RunData) -> str:
-    return _line(model_ref(run).split(":", 1)[-1])
+    kind, _, name = model_ref(run).rpartition(":")
+    return _line(name.split("@")[0] if kind == "hub" else name)  # the hub links a name, not a revision
 
 
 def _line(text: str) -> str:
