@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from selfmoa.bench._evaluate import JudgeNote, Measured
@@ -157,7 +157,13 @@ def table_rows(comparison: Comparison) -> list[tuple[str, ...]]:
 
 
 def _without(items: Sequence[Measured], ids: set[str]) -> list[Measured]:
-    return [item for item in items if item.prompt_id not in ids]
+    """The items without these; a minimal pair that loses one half is no pair any more."""
+    broken = {item.pair for item in items if item.prompt_id in ids}
+    return [
+        replace(item, pair="", twin_refusal=None) if item.pair in broken else item
+        for item in items
+        if item.prompt_id not in ids
+    ]
 
 
 def _metric(values: Mapping[str, Any]) -> MetricChange:
