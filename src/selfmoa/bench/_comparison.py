@@ -45,6 +45,8 @@ class Comparison:
     """Change of the training judges' mean safety on the same harmful prompts ..."""
     watch_change: Estimate | None = None
     """... and of the watch judges'."""
+    prompts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Evaluation set, or "attacks of round N" -> the fields of `PromptFacts` as plain JSON values."""
 
     def metric(self, name: str) -> MetricChange:
         """A figure by name, e.g. `attack_success`, `over_refusal`, `helpfulness_harmless`."""
@@ -80,6 +82,7 @@ class Comparison:
                 metrics_without_touched=tuple(_metric(item) for item in values["metrics_without_touched"]),
                 train_change=_estimate_or_none(values["train_change"]),
                 watch_change=_estimate_or_none(values.get("watch_change")),
+                prompts=values.get("prompts") or {},
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"results.json is not complete ({error}); evaluate again.") from error
