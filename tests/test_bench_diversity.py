@@ -11,7 +11,6 @@ from selfmoa.assets import HAZARDS
 from selfmoa.bench import Measured, distinct, prompt_facts, self_bleu, spread
 from selfmoa.records import Attack
 from selfmoa.run import write_records
-from selfmoa.steps import _prompts
 
 SAME = ["[harmful request about X]"] * 3
 
@@ -79,6 +78,8 @@ def test_many_prompts_are_sampled_by_seed_and_in_time() -> None:
 
 
 def test_what_results_json_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from selfmoa.steps import _prompts
+
     monkeypatch.setattr(_prompts.assets, "is_cached", lambda ref: False)
     items = [
         Measured("h", "harmful", "hte", "s", "[harmful request about X]", "a", 1),

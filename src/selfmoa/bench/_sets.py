@@ -21,6 +21,7 @@ SetName = Literal["harmful", "edgy", "benign", "twins"]
 set of their own, so that the figures of the three others stay what they are."""
 SETS: tuple[SetName, ...] = ("harmful", "edgy", "benign")
 """The sets that a recipe names tables for."""
+_ASKED: tuple[SetName, ...] = (*SETS, "twins")
 _HARMLESS: tuple[SetName, ...] = ("edgy", "benign")
 
 Loader = Callable[[DataRef], Sequence[Mapping[str, Any]]]
@@ -64,7 +65,7 @@ class EvaluationSets:
 
     def prompts(self) -> list[tuple[SetName, Prompt]]:
         """Every prompt with the name of its set, in a fixed order."""
-        return [(name, prompt) for name in (*SETS, "twins") for prompt in getattr(self, name)]
+        return [(name, prompt) for name in _ASKED for prompt in getattr(self, name)]
 
     def texts(self) -> list[str]:
         """Every prompt's text, e.g. for a `Fence` or for what no judge may be trained on."""
