@@ -68,9 +68,9 @@ def test_many_prompts_are_sampled_by_seed_and_in_time() -> None:
         seen.append(len(sample))
         return np.eye(len(sample))
 
-    start = time.monotonic()
+    start = time.process_time()
     facts = prompt_facts(texts, embed=embed, seed=3)
-    assert time.monotonic() - start < 30
+    assert time.process_time() - start < 30
     assert (facts.n, facts.sampled, seen) == (1000, 200, [200])
     assert facts.spread == pytest.approx(1)
     assert facts == prompt_facts(texts, embed=embed, seed=3)
