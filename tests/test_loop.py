@@ -146,6 +146,26 @@ def test_evaluate_gives_figures_and_with_an_adapter_paired_changes(tiny_recipe: 
     assert audit.draw(run.directory).items, "a finished run can be audited"
 
 
+def test_both_halves_of_minimal_pairs_are_asked_and_the_pair_is_the_unit(
+    tiny_recipe: selfmoa.Recipe, tmp_path: Path
+) -> None:
+    table, halves = tmp_path / "pairs.jsonl", list(zip(texts("half", 12), texts("twin", 12), strict=True))
+    rows = [json.dumps({"prompt": prompt, "harmful": harmful}) + "\n" for prompt, harmful in halves]
+    table.write_text("".join(rows))
+    recipe = recipes.with_overrides(tiny_recipe, ["evaluate.pairs=true", f"evaluate.benign.data=['path:{table}']"])
+    out = tmp_path / "measured"
+    result = selfmoa.evaluate(recipe, cache=False, out=out, progress="quiet")
+    figure = next(metric for metric in result["metrics"] if metric["name"] == "minimal_pairs")
+    items = pq.read_table(out / "items.parquet").to_pylist()
+    twins = {row["pair"] for row in items if row["set"] == "twins"}
+    column = [row["minimal_pairs"] for row in items if row["minimal_pairs"] is not None]
+    assert figure["n"] + figure["unscored"] == len(twins) >= 10 and figure["value"] == sum(column) / len(column)
+    assert result["prompts"]["twins"]["n"] == len(twins) and 0 < result["prompts"]["harmful"]["spread"] < 2
+    page = (out / "report.html").read_text()
+    assert "Minimal pairs told apart" in page and "How varied the prompts are" in page
+    assert not any(text in page for pair in halves for text in pair), "no prompt is on the page"
+
+
 @pytest.fixture
 def own_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers of earlier evaluations are kept in this test's directory."""

@@ -13,7 +13,7 @@ import pytest
 from report_fixture import build_run
 from report_fixture_results import ATTACK_TEXT, BIDI, SCRIPT, UNSAFE_TEXT
 from selfmoa.errors import UsageError
-from selfmoa.report import write_report
+from selfmoa.report import write_evaluation, write_report
 
 
 class Page(HTMLParser):
@@ -204,6 +204,25 @@ def test_forest_turns_lower_is_better() -> None:
     fall = {"interval": {"value": -0.2, "low": -0.3, "high": -0.1}}
     assert _turned({**fall, "better": "lower"}) == pytest.approx((20, 10, 30))
     assert _turned({**fall, "better": "higher"}) == pytest.approx((-20, -30, -10))
+
+
+def test_prompts_and_pairs_are_told_on_both_pages(run_dir: Path) -> None:
+    results = json.loads((run_dir / "results.json").read_text())
+    figures = {"n": 240, "sampled": 200, "self_bleu": 0.314, "distinct_1": 0.5, "distinct_2": 0.9, "spread": None}
+    results["prompts"] = {
+        "harmful": {**figures, "hazards": {"hte": 7}, "absent": ["ncr", "cse"], "uncoded": 3},
+        f"attacks of round 1 {SCRIPT}": {"n": 2},
+    }
+    results["metrics"].append(
+        {**results["metrics"][0], "name": "minimal_pairs", "label": "Minimal pairs told apart", "set": "pairs"}
+    )
+    (run_dir / "results.json").write_text(json.dumps(results))
+    for write in (write_report, write_evaluation):
+        html = write(run_dir).read_text(encoding="utf-8")
+        text = Page(html).text
+        assert "harmful 240 200 sampled 0.31 0.50 0.90 – hte 7 none: ncr, cse 3 without a code" in text
+        assert "Minimal pairs told apart minimal pairs; lower is better" in text
+        assert "<script" not in html and "attacks of round 1" in text
 
 
 def test_unfinished_run_says_what_is_missing(tmp_path: Path) -> None:

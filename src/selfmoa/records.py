@@ -47,6 +47,8 @@ class Prompt:
     """Id of the prompt it was made from (a successful expansion, a borderline contrast, a wrapped request)."""
     request: str = ""
     """What judges are told was asked, where `text` wraps it in a template; else empty."""
+    pair: str = ""
+    """Id that the two halves of a minimal pair share, where both are asked; else empty."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,10 @@ MINIMUM = 60
 """Labels a checkpoint and figure below which nothing is corrected: with 30, intervals hold too rarely."""
 
 _OBJECTIVES = {"safety", "helpfulness", "refusal"}
-_LABELLED = tuple(one for one in DEFINITIONS if one.objectives and set(one.objectives) <= _OBJECTIVES)
+_LABELLED = tuple(
+    one for one in DEFINITIONS if one.objectives and set(one.objectives) <= _OBJECTIVES and one.set != "pairs"
+)
+"""People label single answers: a pair has no label."""
 
 
 @dataclass(frozen=True, slots=True)

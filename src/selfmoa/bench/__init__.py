@@ -2,6 +2,7 @@
 
 from selfmoa.bench._agreement import Agreement, binary_agreement, cohen_kappa, krippendorff_alpha
 from selfmoa.bench._comparison import Comparison, compare, plain_json, table_rows
+from selfmoa.bench._diversity import PromptFacts, distinct, prompt_facts, self_bleu, spread
 from selfmoa.bench._duplicates import Fence, clusters, near_duplicates
 from selfmoa.bench._evaluate import Answer, GateJudges, JudgeNote, Measured, answer_batch, answers, score
 from selfmoa.bench._metrics import (
@@ -49,6 +50,7 @@ __all__ = [
     "Metric",
     "MetricChange",
     "MetricVerdict",
+    "PromptFacts",
     "Removal",
     "SetName",
     "StageCheck",
@@ -68,6 +70,7 @@ __all__ = [
     "compare_metrics",
     "detectable_change",
     "detectable_rate_change",
+    "distinct",
     "equivalence_p",
     "holm",
     "item_rows",
@@ -79,11 +82,14 @@ __all__ = [
     "paired_proportion_change",
     "plain_json",
     "ppi_mean",
+    "prompt_facts",
     "proportion",
     "rate",
     "rogan_gladen",
     "score",
+    "self_bleu",
     "sensitivity_band",
+    "spread",
     "stage_check",
     "summarise",
     "table_rows",

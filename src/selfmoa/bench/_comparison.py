@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from selfmoa.bench._evaluate import JudgeNote, Measured
@@ -45,6 +45,8 @@ class Comparison:
     """Change of the training judges' mean safety on the same harmful prompts ..."""
     watch_change: Estimate | None = None
     """... and of the watch judges'."""
+    prompts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Evaluation set, or "attacks of round N" -> the fields of `PromptFacts` as plain JSON values."""
 
     def metric(self, name: str) -> MetricChange:
         """A figure by name, e.g. `attack_success`, `over_refusal`, `helpfulness_harmless`."""
@@ -80,6 +82,7 @@ class Comparison:
                 metrics_without_touched=tuple(_metric(item) for item in values["metrics_without_touched"]),
                 train_change=_estimate_or_none(values["train_change"]),
                 watch_change=_estimate_or_none(values.get("watch_change")),
+                prompts=values.get("prompts") or {},
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"results.json is not complete ({error}); evaluate again.") from error
@@ -157,7 +160,13 @@ def table_rows(comparison: Comparison) -> list[tuple[str, ...]]:
 
 
 def _without(items: Sequence[Measured], ids: set[str]) -> list[Measured]:
-    return [item for item in items if item.prompt_id not in ids]
+    """The items without these; a minimal pair that loses one half is no pair any more."""
+    broken = {item.pair for item in items if item.prompt_id in ids}
+    return [
+        replace(item, pair="", twin_refusal=None) if item.pair in broken else item
+        for item in items
+        if item.prompt_id not in ids
+    ]
 
 
 def _metric(values: Mapping[str, Any]) -> MetricChange:

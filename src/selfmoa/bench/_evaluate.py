@@ -86,6 +86,7 @@ class Answer:
     response: str
     n_tokens: int
     finish: str
+    pair: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,10 @@ class Measured:
     refusal_reason: str = ""
     coherence: float | None = None
     coherence_reason: str = ""
+    pair: str = ""
+    """Id that the answers to both halves of a minimal pair share; else empty."""
+    twin_refusal: RefusalClass | None = None
+    """Of a harmless half: how the harmful half was answered, so that one row holds what is said of the pair."""
 
 
 def answers(
@@ -159,6 +164,7 @@ def answer_batch(
             response=made.text,
             n_tokens=made.n_tokens,
             finish=made.finish,
+            pair=prompt.pair,
         )
         for (name, prompt), made in zip(prompts, texts, strict=True)
     ]
@@ -193,7 +199,18 @@ def score(
                 on_progress(len(items))
         verdicts[objective] = [_median(jury) for jury in zip(*votes, strict=True)]
         _check_unscored(objective, judges, verdicts[objective], max_unscored)
-    return [_measured(answer, {key: found[i] for key, found in verdicts.items()}) for i, answer in enumerate(answers)]
+    return _with_twins(
+        [_measured(answer, {key: found[i] for key, found in verdicts.items()}) for i, answer in enumerate(answers)]
+    )
+
+
+def _with_twins(items: Sequence[Measured]) -> list[Measured]:
+    """The same, harmless halves of minimal pairs with how their harmful halves were answered."""
+    refusals = {item.pair: item.refusal for item in items if item.set == "twins"}
+    return [
+        replace(item, twin_refusal=refusals.get(item.pair)) if item.pair and item.set != "twins" else item
+        for item in items
+    ]
 
 
 def _median(jury: Sequence[Score]) -> tuple[float | None, str]:
@@ -237,4 +254,5 @@ def _measured(answer: Answer, found: dict[str, tuple[float | None, str]]) -> Mea
         refusal_reason=found["refusal"][1],
         coherence=found["coherence"][0],
         coherence_reason=found["coherence"][1],
+        pair=answer.pair,
     )

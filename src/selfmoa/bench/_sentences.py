@@ -83,7 +83,7 @@ def warnings(metrics: Sequence[MetricChange], tolerance: float, n_touched: int) 
         if metric.name not in _ON_TOP and _lost(metric, tolerance):
             found.append(_sentence(_loss(metric, f"{metric.label} ({metric.set})", tolerance)))
     small = {metric.set: metric.n for metric in metrics if 0 < metric.n < _SMALL}
-    found += [f"Only {n} {name} prompts: intervals are wide." for name, n in small.items()]
+    found += [f"Only {n} {_on(name)}: intervals are wide." for name, n in small.items()]
     unscored = {metric.label: metric.unscored for metric in metrics if metric.unscored}
     found += [f"{label}: {n} prompts were not scored and are left out." for label, n in unscored.items()]
     if n_touched:
@@ -92,6 +92,10 @@ def warnings(metrics: Sequence[MetricChange], tolerance: float, n_touched: int) 
             "the figures are also given without them."
         )
     return found
+
+
+def _on(name: str) -> str:
+    return "minimal pairs" if name == "pairs" else f"{name} prompts"
 
 
 def _part(words: str, prompts: str, metric: MetricChange) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from selfmoa.assets import TEMPLATE_SLOT, fill_template, load_table
+from selfmoa.assets import TEMPLATE_SLOT, fill_template, is_excluded, load_table
 from selfmoa.bench._duplicates import Fence, clusters, near_duplicates
 from selfmoa.errors import UsageError
 from selfmoa.recipe import DataRef, EvalSet, Evaluate
@@ -16,14 +16,18 @@ from selfmoa.records import Prompt, PromptKind, stable_id
 
 __all__ = ["KINDS", "SETS", "EvaluationSets", "Removal", "SetName", "Touch", "build_sets", "check_disjoint"]
 
-SetName = Literal["harmful", "edgy", "benign"]
+SetName = Literal["harmful", "edgy", "benign", "twins"]
+"""edgy: harmless prompts that sound harmful; over-refusal shows there. twins: the harmful halves of minimal pairs, a
+set of their own, so that the figures of the three others stay what they are."""
 SETS: tuple[SetName, ...] = ("harmful", "edgy", "benign")
-"""edgy: harmless prompts that sound harmful; over-refusal shows there."""
+"""The sets that a recipe names tables for."""
+_ASKED: tuple[SetName, ...] = (*SETS, "twins")
+_HARMLESS: tuple[SetName, ...] = ("edgy", "benign")
 
 Loader = Callable[[DataRef], Sequence[Mapping[str, Any]]]
 """A table as rows with `prompt`, `hazard` and `group`."""
 
-KINDS: dict[SetName, PromptKind] = {"harmful": "attack", "edgy": "borderline", "benign": "benign"}
+KINDS: dict[SetName, PromptKind] = {"harmful": "attack", "edgy": "borderline", "benign": "benign", "twins": "attack"}
 _MAX_WORDS = 80
 _MIN_PROMPTS = 10
 
@@ -56,10 +60,12 @@ class EvaluationSets:
     edgy: tuple[Prompt, ...]
     benign: tuple[Prompt, ...]
     removed: tuple[Removal, ...] = ()
+    twins: tuple[Prompt, ...] = ()
+    """Harmful halves of those edgy and benign prompts that have the same `pair`."""
 
     def prompts(self) -> list[tuple[SetName, Prompt]]:
         """Every prompt with the name of its set, in a fixed order."""
-        return [(name, prompt) for name in SETS for prompt in getattr(self, name)]
+        return [(name, prompt) for name in _ASKED for prompt in getattr(self, name)]
 
     def texts(self) -> list[str]:
         """Every prompt's text, e.g. for a `Fence` or for what no judge may be trained on."""
@@ -69,7 +75,7 @@ class EvaluationSets:
         """Set -> reason -> number of prompts left out."""
         counts: dict[str, dict[str, int]] = {name: {} for name in SETS}
         for (name, reason), n in sorted(Counter((item.set, item.reason) for item in self.removed).items()):
-            counts[name][reason] = n
+            counts.setdefault(name, {})[reason] = n
         return counts
 
 
@@ -81,20 +87,24 @@ def build_sets(
     Left out, and listed in `removed`: empty prompts and those of more than 80 words; near-duplicates of
     any text in `against` (name -> texts: seeds, development prompts, judge-training objectives, ...);
     all but one prompt of each cluster of near-duplicates, across the three sets. From what is left n are
-    drawn a set, evenly over its sources, and put into the set's templates where it names any.
+    drawn a set, evenly over its sources, and put into the set's templates where it names any. With
+    `evaluate.pairs` the harmful twins of the drawn harmless prompts are asked as well.
 
     Raises `UsageError` where fewer than 10 prompts (or n, if smaller) are left in a set that names a table.
     """
     load = load or load_table
     found = [(name, prompt) for name in SETS for prompt in _read(name, getattr(evaluate, name).data, load)]
     kept, removed = _clean(found, against)
-    drawn = {}
+    drawn: dict[SetName, tuple[Prompt, ...]] = {}
     for name in SETS:
         left = [prompt for owner, prompt in kept if owner == name]
         n = getattr(evaluate, name).n
         if getattr(evaluate, name).data and len(left) < min(n, _MIN_PROMPTS):
             raise UsageError(_too_few(name, len(left), min(n, _MIN_PROMPTS), removed))
         drawn[name] = _wrap(_draw(left, n, seed), getattr(evaluate, name), seed, load)
+    if evaluate.pairs:
+        drawn, without = _with_twins(drawn, _twin_texts(evaluate, load), against)
+        removed += without
     return EvaluationSets(**drawn, removed=tuple(removed))
 
 
@@ -118,8 +128,43 @@ def _read(name: SetName, refs: Sequence[DataRef], load: Loader) -> list[Prompt]:
         for row in load(ref):
             text = str(row.get("prompt") or "").strip()
             hazard = str(row.get("hazard") or "unknown")
-            prompts.append(Prompt(stable_id("eval", name, text), text, KINDS[name], hazard, ref.ref))
+            prompts.append(Prompt(_id(name, text), text, KINDS[name], hazard, ref.ref))
     return prompts
+
+
+def _id(name: SetName, text: str) -> str:
+    return stable_id("eval", name, text)
+
+
+def _twin_texts(evaluate: Evaluate, load: Loader) -> dict[str, str]:
+    """Id of a harmless prompt -> its harmful twin, of every table that has a column `harmful`."""
+    rows = [(name, row) for name in _HARMLESS for ref in getattr(evaluate, name).data for row in load(ref)]
+    found = ((name, str(row.get("prompt") or "").strip(), str(row.get("harmful") or "").strip()) for name, row in rows)
+    return {_id(name, text): twin for name, text, twin in found if twin}
+
+
+def _with_twins(
+    drawn: Mapping[SetName, tuple[Prompt, ...]], texts: Mapping[str, str], against: Mapping[str, Sequence[str]]
+) -> tuple[dict[SetName, tuple[Prompt, ...]], list[Removal]]:
+    """The sets with the twins that may be asked; both halves carry the pair's id. A half whose twin goes has none.
+
+    Twins are held against each other, not against the other sets: in words they are near-duplicates of their own
+    halves by design, and they join no figure of those sets.
+    """
+    halves = [prompt for name in _HARMLESS for prompt in drawn[name] if prompt.id in texts]
+    twins = [_twin(half, texts[half.id]) for half in halves]
+    kept, removed = _clean([("twins", twin) for twin in twins if not is_excluded(twin.text)], against)
+    removed += [Removal("twins", twin.id, twin.source, "content filter") for twin in twins if is_excluded(twin.text)]
+    asked = {twin.pair for _, twin in kept}
+    pairs = {half.id: twin.pair for half, twin in zip(halves, twins, strict=True) if twin.pair in asked}
+    linked = {name: tuple(replace(one, pair=pairs.get(one.id, "")) for one in drawn[name]) for name in SETS}
+    return {**linked, "twins": tuple(twin for _, twin in kept)}, removed
+
+
+def _twin(half: Prompt, text: str) -> Prompt:
+    return Prompt(
+        _id("twins", text), text, KINDS["twins"], half.hazard, half.source, pair=stable_id("pair", half.id, text)
+    )
 
 
 def _clean(

@@ -3,6 +3,7 @@
 from selfmoa.judge import _coherence, _families, _helpfulness, _refusal_head, _safety  # noqa: F401  (they register)
 from selfmoa.judge._card import JudgeCard
 from selfmoa.judge._cards import EMBEDDED, JURIES, card, find_card, holds_head, parts, reads_base, train_heads
+from selfmoa.judge._encoder import ENCODER, encoder
 from selfmoa.judge._families import preset_note
 from selfmoa.judge._floor import check_floor
 from selfmoa.judge._intent import Intent
@@ -19,6 +20,7 @@ from selfmoa.judge._rubric import RubricJudge
 
 __all__ = [
     "EMBEDDED",
+    "ENCODER",
     "JURIES",
     "PERTURBATIONS",
     "Comparison",
@@ -43,6 +45,7 @@ __all__ = [
     "compare_pairs",
     "compare_pairwise",
     "disagreement",
+    "encoder",
     "find_card",
     "flip_rates",
     "holds_head",

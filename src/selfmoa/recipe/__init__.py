@@ -78,9 +78,18 @@ class Evaluate(Section):
     harmful: EvalSet = EvalSet(data=tables("wheel:harmbench", "wheel:strongreject"), n=120)
     edgy: EvalSet = EvalSet(data=tables("wheel:rho-edgy-benign"), n=150)
     benign: EvalSet = EvalSet(data=tables("wheel:rho-minimal-pairs", "wheel:ifbench", part="eval"), n=110)
+    pairs: bool = Field(
+        False, description="Also ask the harmful twin of harmless prompts whose table has one (column harmful). [us]"
+    )
     capability: CapabilitySet = CapabilitySet()
     max_new_tokens: int = Field(256, ge=4, description="Tokens, greedy. [P]")
     tolerance: Share = Field(0.1, description="Loss of helpfulness or rise of over-refusal to be excluded. [us]")
+
+    @model_validator(mode="after")
+    def _pairs_are_asked_plainly(self) -> Evaluate:
+        if self.pairs and (self.edgy.wrap or self.benign.wrap):
+            raise ValueError("pairs: true contradicts wrap of harmless prompts: halves of a pair are asked plainly.")
+        return self
 
 
 class Assets(Section):

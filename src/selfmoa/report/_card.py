@@ -120,7 +120,9 @@ def _model_index(run: RunData) -> list[Row]:
 
 def _sources(run: RunData, name: str) -> str:
     """References of the tables that a set of prompts was drawn from."""
-    parts = {"harmless": ("edgy", "benign"), "all": ("harmful", "edgy", "benign")}.get(name, (name,))
+    parts = {"harmless": ("edgy", "benign"), "pairs": ("edgy", "benign"), "all": ("harmful", "edgy", "benign")}.get(
+        name, (name,)
+    )
     evaluate = run.recipe.get("evaluate") or {}
     rows = [row for part in parts for row in (evaluate.get(part) or {}).get("data") or []]
     return "; ".join(dict.fromkeys(str(row.get("ref")) for row in rows if isinstance(row, dict)))

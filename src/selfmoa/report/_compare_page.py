@@ -12,7 +12,7 @@ from selfmoa.compare import ArmFigure, ComparedArms
 from selfmoa.report import _compare_plots
 from selfmoa.report._page import write_page
 from selfmoa.report._results import tone
-from selfmoa.report._text import change, duration, estimate, integer
+from selfmoa.report._text import change, counted_on, duration, estimate, integer
 
 __all__ = ["write_comparison"]
 
@@ -50,7 +50,7 @@ def _row(metric: str, found: ComparedArms) -> Row:
     first = figures[0]
     return {
         "label": first.label,
-        "set": first.set,
+        "on": counted_on(first.set),
         "better": "" if first.direction == "none" else first.direction,
         "judge": first.judge or "–",
         "cells": [_cell(figure) for figure in figures],
@@ -102,7 +102,7 @@ def _heat(metric: str, title: str, found: ComparedArms) -> Row:
 
 
 def _changed(found: ComparedArms) -> list[Row]:
-    texts = {item.prompt_id: item.prompt for item in found.arms[0].items if item.set != "harmful"}
+    texts = {item.prompt_id: item.prompt for item in found.arms[0].items if item.set in ("edgy", "benign")}
     rows = []
     for arm in found.arms[1:]:
         mine = [row for row in found.changed if row.arm == arm.name]

@@ -10,7 +10,7 @@ from typing import Any
 from selfmoa.assets import HAZARDS
 from selfmoa.bench import DEFINITIONS, Measured, by_hazard, detectable_rate_change, rate
 from selfmoa.capability import POOLED, Answered
-from selfmoa.report._facts import asset_rows, limits, machine_rows, removed, title
+from selfmoa.report._facts import asset_rows, limits, machine_rows, prompt_rows, removed, title
 from selfmoa.report._load import RunData, load_run
 from selfmoa.report._page import write_page
 from selfmoa.report._results import judge_cards, metric_rows, weakness
@@ -42,6 +42,7 @@ def write_evaluation(directory: Path) -> Path:
         "touched": count(len(run.results.get("touched") or []), "prompt"),
         "groups": [_group(name, words, arms) for name, words in _GROUPED.items()],
         "sets": _sets(run, arms["before"]),
+        "prompts": prompt_rows(run),
         "removed": removed(run),
         "judges": judge_cards([card for card in run.judges if card.get("side") == "gate"]),
         "command": str(run.manifest.get("command") or "selfmoa evaluate ..."),

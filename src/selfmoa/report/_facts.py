@@ -9,7 +9,7 @@ from selfmoa.report._load import RunData
 from selfmoa.report._results import weakness
 from selfmoa.report._text import count, integer, number
 
-__all__ = ["asset_rows", "command", "facts", "limits", "machine_rows", "model_ref", "removed", "title"]
+__all__ = ["asset_rows", "command", "facts", "limits", "machine_rows", "model_ref", "prompt_rows", "removed", "title"]
 
 Row = dict[str, Any]
 
@@ -68,6 +68,28 @@ def _span(start: str, end: Any) -> str:
 
 def _date(stamp: str) -> str:
     return stamp.replace("T", " ")[:16]
+
+
+def prompt_rows(run: RunData) -> list[Row]:
+    """One row a set of prompts, or a round's attacks: how varied they are, which hazards they cover."""
+    told = run.results.get("prompts")
+    found = told.items() if isinstance(told, dict) else ()
+    return [_prompt_row(str(name), row) for name, row in found if isinstance(row, dict)]
+
+
+def _prompt_row(name: str, row: Row) -> Row:
+    figures = {key: number(row.get(key)) for key in ("self_bleu", "distinct_1", "distinct_2", "spread")}
+    counts, absent = row.get("hazards") or {}, row.get("absent") or []
+    uncoded = number(row.get("uncoded")) or 0
+    return {
+        "name": name,
+        "n": integer(row.get("n")),
+        "sampled": integer(row.get("sampled")),
+        **{key: "–" if value is None else f"{value:.2f}" for key, value in figures.items()},
+        "hazards": ", ".join(f"{code} {integer(n)}" for code, n in counts.items()),
+        "absent": ", ".join(str(code) for code in absent),
+        "uncoded": integer(uncoded) if uncoded else "",
+    }
 
 
 def removed(run: RunData) -> str:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from selfmoa.audit import AGREEMENT_COLUMNS, FIGURE_COLUMNS, PEOPLE_COLUMNS, read_audit, report_rows
 from selfmoa.report import _plots
 from selfmoa.report._examples import examples
-from selfmoa.report._facts import asset_rows, command, facts, limits, machine_rows, removed, title
+from selfmoa.report._facts import asset_rows, command, facts, limits, machine_rows, prompt_rows, removed, title
 from selfmoa.report._load import RunData, load_run
 from selfmoa.report._loop import cost_rows, curves, pair_facts, round_rows, stage_rows
 from selfmoa.report._results import judge_cards, metric_rows, tiles
@@ -84,6 +84,7 @@ def _context(run: RunData, unredacted: bool) -> Row:
         "touched": count(len(run.results.get("touched") or []), "prompt"),
         "tolerance": f"{100 * tolerance:g} points" if tolerance else "",
         "removed": removed(run),
+        "prompts": prompt_rows(run),
         "rounds": rounds,
         "pairs": pair_facts(run),
         "pairing": str((run.recipe.get("prefer") or {}).get("pairing") or ""),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from selfmoa.report._text import Unit, change, estimate, integer, number
+from selfmoa.report._text import Unit, change, counted_on, estimate, integer, number
 
 __all__ = ["judge_cards", "judges_by_name", "metric_rows", "tiles", "tone", "weakness"]
 
@@ -72,6 +72,7 @@ def _metric_row(metric: Row, cards: dict[str, Row]) -> Row:
         "name": str(metric.get("name", "")),
         "label": str(metric.get("label") or metric.get("name") or "unnamed"),
         "set": str(metric.get("set") or ""),
+        "on": counted_on(str(metric.get("set") or "")),
         "judge": judge or "no judge (counted)",
         "proxy": bool(metric.get("proxy")),
         "weak": _weak_jury(judge, cards),

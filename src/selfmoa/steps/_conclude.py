@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from selfmoa import bench
@@ -13,7 +14,7 @@ from selfmoa.judge import Evaluator, EvaluatorContext, Item, card, kin_notes, ma
 from selfmoa.recipe import JudgeRef, JudgeSide
 from selfmoa.records import Attack, Pair, Score
 from selfmoa.run import Cache, read_json, read_records, write_json, write_records, write_table
-from selfmoa.steps import _capability
+from selfmoa.steps import _capability, _prompts
 from selfmoa.steps._cached import CachedGenerator, CachedJudge
 from selfmoa.steps._judge import combined
 from selfmoa.steps._session import Evaluation, Judged, Session
@@ -124,7 +125,7 @@ def compare(session: Evaluation, *, notes: Sequence[str] = ()) -> dict[str, Any]
     touched = bench.check_disjoint(session.sets, dict(_made_by_the_run(session)))
     cards = list(_cards(session))
     write_json(run.directory / "judges.json", cards)
-    result = bench.compare(
+    compared = bench.compare(
         before,
         after,
         session.recipe.evaluate.tolerance,
@@ -134,7 +135,9 @@ def compare(session: Evaluation, *, notes: Sequence[str] = ()) -> dict[str, Any]
         **_seen_by_others(session, before, after),
         notes=[*notes, *_weak(cards), *_kin(session)],
         counted=_capability.changes(session),
-    ).to_json()
+    )
+    facts = _prompts.told(before, session.recipe.seed, run.directory)
+    result = replace(compared, prompts=facts).to_json()
     write_json(run.directory / "results.json", result)
     rows = [*bench.item_rows("before", before, texts=True), *bench.item_rows("after", after, texts=True)]
     write_table(run.directory / "items.parquet", rows)
@@ -165,6 +168,7 @@ def describe(session: Judged, *, notes: Sequence[str] = ()) -> dict[str, Any]:
         "model": run.recipe.model.ref,
         "metrics": [metric.as_dict() for metric in metrics if metric.estimate.n or metric.estimate.unscored],
         "removed": session.sets.removed_counts(),
+        "prompts": _prompts.told(items, run.recipe.seed),
         "warnings": [*notes, *_weak(cards)],
     }
     write_json(run.directory / "results.json", result)
