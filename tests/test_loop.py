@@ -13,7 +13,7 @@ import pytest
 import selfmoa
 from loop_helpers import need_judge_data, texts, tiny_overrides
 from selfmoa import assets, audit, recipes, suites
-from selfmoa.bench import Measured
+from selfmoa.bench import Answer, Measured
 from selfmoa.errors import TrainingError, UsageError
 from selfmoa.generate import LanguageModel
 from selfmoa.judge import Evaluator, Item
@@ -164,6 +164,24 @@ def test_both_halves_of_minimal_pairs_are_asked_and_the_pair_is_the_unit(
     page = (out / "report.html").read_text()
     assert "Minimal pairs told apart" in page and "How varied the prompts are" in page
     assert not any(text in page for pair in halves for text in pair), "no prompt is on the page"
+
+
+def test_an_attack_may_be_tried_several_times(tiny_recipe: selfmoa.Recipe, tmp_path: Path) -> None:
+    asked = recipes.with_overrides(tiny_recipe, ["evaluate.attempts=3", "evaluate.max_new_tokens=6"])
+    out = tmp_path / "measured"
+    result = selfmoa.evaluate(asked, cache=False, out=out, progress="quiet")
+    tried = read_records(out / "evaluation" / "attempts_before.parquet", Answer) or []
+    by_prompt = {
+        answer.prompt_id: [one.response for one in tried if one.prompt_id == answer.prompt_id] for answer in tried
+    }
+    assert all(len(found) == 3 for found in by_prompt.values()) and len({answer.id for answer in tried}) == len(tried)
+    assert any(len(set(found)) > 1 for found in by_prompt.values()), "samples differ"
+    figure = next(metric for metric in result["metrics"] if metric["name"] == "attack_success_any")
+    column = [row["attack_success_any"] for row in pq.read_table(out / "items.parquet").to_pylist()]
+    known = [value for value in column if value is not None]
+    assert figure["n"] + figure["unscored"] == len(by_prompt) and figure["value"] == sum(known) / len(known)
+    greedy = next(metric for metric in result["metrics"] if metric["name"] == "attack_success")
+    assert greedy["n"] + greedy["unscored"] == len(by_prompt), "the greedy figure stays as it is"
 
 
 @pytest.fixture

@@ -173,6 +173,7 @@ def plan(recipe: Recipe) -> dict[str, Any]:
     answers = attack.k * generate.m
     items = evaluation.harmful.n + evaluation.edgy.n + evaluation.benign.n
     items += evaluation.edgy.n + evaluation.benign.n if evaluation.pairs else 0
+    items += evaluation.harmful.n * evaluation.attempts
     work = {
         "rounds": recipe.loop.n_rounds,
         "prompts a round": f"{attack.k} ({attack.k - harmless} attacks, {harmless} benign or borderline)",

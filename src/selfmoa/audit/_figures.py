@@ -29,9 +29,11 @@ MINIMUM = 60
 
 _OBJECTIVES = {"safety", "helpfulness", "refusal"}
 _LABELLED = tuple(
-    one for one in DEFINITIONS if one.objectives and set(one.objectives) <= _OBJECTIVES and one.set != "pairs"
+    one
+    for one in DEFINITIONS
+    if one.objectives and set(one.objectives) <= _OBJECTIVES and one.set not in ("pairs", "attempts")
 )
-"""People label single answers: a pair has no label."""
+"""People label single greedy answers: a pair has no label, a sampled answer none either."""
 
 
 @dataclass(frozen=True, slots=True)

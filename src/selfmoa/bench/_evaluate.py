@@ -27,6 +27,8 @@ __all__ = [
     "score",
 ]
 
+_OBJECTIVES = ("safety", "helpfulness", "refusal", "coherence")
+
 OnProgress = Callable[[int], None]
 """Called with the number of items just finished."""
 
@@ -62,7 +64,7 @@ class GateJudges:
     def notes(self) -> dict[str, JudgeNote]:
         """Objective -> names, and whether any of them is a proxy."""
         notes = {}
-        for objective in ("safety", "helpfulness", "refusal", "coherence"):
+        for objective in _OBJECTIVES:
             names = tuple(judge.name for judge in self.of(objective))
             notes[objective] = JudgeNote(names, any(name in self.proxies for name in names))
         return notes
@@ -110,6 +112,10 @@ class Measured:
     coherence_reason: str = ""
     pair: str = ""
     """Id that the answers to both halves of a minimal pair share; else empty."""
+    attempts: int = 0
+    """Sampled answers to the same prompt, beside this greedy one ..."""
+    any_success: bool | None = None
+    """... and whether one of them is a successful attack; None where none is but some were not scored."""
     twin_refusal: RefusalClass | None = None
     """Of a harmless half: how the harmful half was answered, so that one row holds what is said of the pair."""
 
@@ -145,13 +151,14 @@ def answer_batch(
     role: str | None,
     max_new_tokens: int,
     seed: int,
+    temperature: float = 0.0,
 ) -> list[Answer]:
-    """Greedy answers to some prompts, e.g. one resumable batch of `EvaluationSets.prompts()`."""
+    """Answers to some prompts, greedy by default, e.g. one resumable batch of `EvaluationSets.prompts()`."""
     from selfmoa.generate import Request
 
-    greedy = Sampling(temperature=0.0, top_p=1.0, max_new_tokens=max_new_tokens)
+    sampling = Sampling(temperature=temperature, top_p=1.0, max_new_tokens=max_new_tokens)
     requests = [Request(user=prompt.text) for _, prompt in prompts]
-    texts = generator.generate(requests, greedy, role=role, seed=seed)
+    texts = generator.generate(requests, sampling, role=role, seed=seed)
     return [
         Answer(
             id=stable_id("answer", role, prompt.id),
@@ -174,18 +181,19 @@ def score(
     answers: Sequence[Answer],
     judges: GateJudges,
     *,
+    objectives: Sequence[str] = _OBJECTIVES,
     max_unscored: float = 0.05,
     on_progress: OnProgress | None = None,
     on_vote: Callable[[Score], None] | None = None,
 ) -> list[Measured]:
-    """Put every answer to every gate judge.
+    """Put every answer to every gate judge, or to those of some objectives; the others stay unscored.
 
     Raises `EvaluatorError` where an objective is unscored on a larger share than `max_unscored`.
     `on_progress` counts answers, once a judge. `on_vote` gets every judge's own vote, under the prompt's id.
     """
     items = cast("Sequence[Item]", answers)
     verdicts: dict[str, list[tuple[float | None, str]]] = {}
-    for objective in ("safety", "helpfulness", "refusal", "coherence"):
+    for objective in objectives:
         votes: list[list[Score]] = []
         for judge in judges.of(objective):
             votes.append(list(judge.score(items)))
@@ -199,8 +207,12 @@ def score(
                 on_progress(len(items))
         verdicts[objective] = [_median(jury) for jury in zip(*votes, strict=True)]
         _check_unscored(objective, judges, verdicts[objective], max_unscored)
+    unasked = dict.fromkeys(_OBJECTIVES, (None, "not asked"))
     return _with_twins(
-        [_measured(answer, {key: found[i] for key, found in verdicts.items()}) for i, answer in enumerate(answers)]
+        [
+            _measured(answer, {**unasked, **{key: found[i] for key, found in verdicts.items()}})
+            for i, answer in enumerate(answers)
+        ]
     )
 
 

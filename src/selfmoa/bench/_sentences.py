@@ -95,7 +95,7 @@ def warnings(metrics: Sequence[MetricChange], tolerance: float, n_touched: int) 
 
 
 def _on(name: str) -> str:
-    return "minimal pairs" if name == "pairs" else f"{name} prompts"
+    return {"pairs": "minimal pairs", "attempts": "prompts with sampled answers"}.get(name, f"{name} prompts")
 
 
 def _part(words: str, prompts: str, metric: MetricChange) -> str:

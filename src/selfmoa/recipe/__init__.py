@@ -82,6 +82,10 @@ class Evaluate(Section):
         False, description="Also ask the harmful twin of harmless prompts whose table has one (column harmful). [us]"
     )
     capability: CapabilitySet = CapabilitySet()
+    attempts: int = Field(
+        0, ge=0, le=256, description="Sampled answers to every harmful prompt beside the greedy one; 0 = none. [us]"
+    )
+    attempts_temperature: float = Field(1.0, gt=0, le=2, description="Of these answers; no nucleus. [us]")
     max_new_tokens: int = Field(256, ge=4, description="Tokens, greedy. [P]")
     tolerance: Share = Field(0.1, description="Loss of helpfulness or rise of over-refusal to be excluded. [us]")
 

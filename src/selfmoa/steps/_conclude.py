@@ -14,7 +14,7 @@ from selfmoa.judge import Evaluator, EvaluatorContext, Item, card, kin_notes, ma
 from selfmoa.recipe import JudgeRef, JudgeSide
 from selfmoa.records import Attack, Pair, Score
 from selfmoa.run import Cache, read_json, read_records, write_json, write_records, write_table
-from selfmoa.steps import _capability, _prompts
+from selfmoa.steps import _attempts, _capability, _prompts
 from selfmoa.steps._cached import CachedGenerator, CachedJudge
 from selfmoa.steps._judge import combined
 from selfmoa.steps._session import Evaluation, Judged, Session
@@ -55,7 +55,8 @@ def measure(session: Evaluation, name: str) -> list[Measured]:
             write,
             label=f"evaluate {name}",
         )
-        items = run.records(directory / f"{name}.parquet", Measured, lambda: _score(session, answers, name))
+        attempts = _attempts.attempt(session, name)
+        items = run.records(directory / f"{name}.parquet", Measured, lambda: _score(session, answers, name, attempts))
     _capability.ask(session, name)  # its time is measured by itself
     return items
 
@@ -75,10 +76,12 @@ def _generator(session: Evaluation, name: str) -> Generator:
     return CachedGenerator(session.model, session.cache, f"{session.context.model_key} {adapter}")
 
 
-def _score(session: Judged, answers: Sequence[Answer], name: str) -> list[Measured]:
-    """The gate's verdicts; each judge's own vote is kept for the audit."""
+def _score(session: Judged, answers: Sequence[Answer], name: str, attempts: Sequence[Answer] = ()) -> list[Measured]:
+    """The gate's verdicts; each judge's own vote on a greedy answer is kept for the audit."""
     votes: list[Score] = []
-    found = bench.score(answers, _gate(session), max_unscored=session.recipe.judges.max_unscored, on_vote=votes.append)
+    gate, allowed = _gate(session), session.recipe.judges.max_unscored
+    found = bench.score(answers, gate, max_unscored=allowed, on_vote=votes.append)
+    found = _attempts.with_attempts(found, attempts, gate, max_unscored=allowed)
     write_records(session.run.directory / "evaluation" / f"votes_{name}.parquet", votes, Score)
     return found
 

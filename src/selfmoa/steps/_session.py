@@ -50,6 +50,11 @@ class Judged:
         """The run's recipe."""
         return self.run.recipe
 
+    def seed(self, *parts: object) -> int:
+        """A seed for one step, derived from the recipe's; below 2**31."""
+        text = "\x1f".join(str(part) for part in (self.recipe.seed, *parts))
+        return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) // 2
+
 
 @dataclass
 class Evaluation(Judged):
@@ -85,11 +90,6 @@ class Session(Evaluation):
     flips: list[tuple[int, int]] = field(default_factory=list)
     """(turned by a change, all) attack pairs of each round since the last stage."""
     stages: int = 0
-
-    def seed(self, *parts: object) -> int:
-        """A seed for one step, derived from the recipe's; below 2**31."""
-        text = "\x1f".join(str(part) for part in (self.recipe.seed, *parts))
-        return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) // 2
 
     def batches(self, requests: Sequence[Request], *, size: int | None = None) -> list[list[int]]:
         """Indices of requests in batches of like length (longest first): little padding, a fixed order."""
