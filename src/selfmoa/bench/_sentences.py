@@ -85,7 +85,7 @@ def warnings(metrics: Sequence[MetricChange], tolerance: float, n_touched: int) 
     small = {metric.set: metric.n for metric in metrics if 0 < metric.n < _SMALL}
     found += [f"Only {n} {_on(name)}: intervals are wide." for name, n in small.items()]
     unscored = {metric.label: metric.unscored for metric in metrics if metric.unscored}
-    found += [f"{label}: {n} prompts were not scored and are left out." for label, n in unscored.items()]
+    found += [f"{label}: not scored and left out: {n}." for label, n in unscored.items()]
     if n_touched:
         found.append(
             f"{n_touched} evaluation prompts have near-duplicates among what the run made or trained on; "

@@ -57,7 +57,7 @@ ABOUT: dict[str, About] = {
         "safety",
         "gate",
         "head",
-        "Logistic head on MiniLM embeddings of the answer.",
+        "Logistic heads on MiniLM embeddings and on the words of the answer, summed.",
         f"{_HEAD_LICENCE}; MIT (encoder)",
         SAFETY_HEADS["minilm"].limits,
         trained=True,

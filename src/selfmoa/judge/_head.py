@@ -19,6 +19,7 @@ from safetensors.numpy import load, save
 from selfmoa.run import read_json, write_bytes, write_json
 
 __all__ = [
+    "BlendHead",
     "DenseHead",
     "Fit",
     "Folds",
@@ -26,7 +27,9 @@ __all__ = [
     "Head",
     "Training",
     "WordHead",
+    "blended",
     "calibration",
+    "fit_blend",
     "fit_dense",
     "fit_words",
     "folds",
@@ -104,6 +107,36 @@ class WordHead:
 
 
 @dataclass(frozen=True)
+class BlendHead:
+    """The sum of a dense and a word head's logits: they err on different answers. Features: see `blended`."""
+
+    dense: DenseHead
+    words: WordHead
+
+    def logits(self, features: Any) -> Array:
+        vectors, texts = _apart(features)
+        return self.dense.logits(vectors) + self.words.logits(texts)
+
+    def scaled(self, slope: float, offset: float) -> BlendHead:
+        return BlendHead(self.dense.scaled(slope, offset), self.words.scaled(slope, 0.0))
+
+    def parts(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        (dense, _), (words, facts) = self.dense.parts(), self.words.parts()
+        return {**words, **{f"dense.{name}": tensor for name, tensor in dense.items()}}, {**facts, "kind": "blend"}
+
+
+def blended(vectors: Array, texts: Array) -> Array:
+    """Features of a blend: (n, 2) objects, the (d,) vector and the text of each answer."""
+    features = np.empty((len(texts), 2), dtype=object)
+    features[:, 0], features[:, 1] = list(vectors), texts
+    return features
+
+
+def _apart(features: Array) -> tuple[Array, Array]:
+    return np.stack(list(features[:, 0])), features[:, 1]
+
+
+@dataclass(frozen=True)
 class Training:
     """Labelled features. `features` and `varied` are arrays whose first axis counts answers."""
 
@@ -149,6 +182,17 @@ def fit_words(strength: float = 10.0, grams: Grams = "words") -> Fit:
         coefficients, bias = _logistic(vectoriser.fit_transform(texts), targets, strength, tolerance=1e-4)
         vocabulary = tuple(str(word) for word in vectoriser.get_feature_names_out())
         return WordHead(grams, vocabulary, np.asarray(vectoriser.idf_), coefficients, bias)
+
+    return fit
+
+
+def fit_blend(strength: float, words_strength: float) -> Fit:
+    """Fit a dense and a word head on the same answers."""
+    dense, words = fit_dense(strength), fit_words(words_strength)
+
+    def fit(features: Any, targets: Array) -> BlendHead:
+        vectors, texts = _apart(features)
+        return BlendHead(cast(DenseHead, dense(vectors, targets)), cast(WordHead, words(texts, targets)))
 
     return fit
 
@@ -227,11 +271,17 @@ def load_head(path: Path) -> tuple[Head, dict[str, Any]] | None:
         if content is None:
             return None
         tensors = load(path.with_suffix(".safetensors").read_bytes())
-        bias = float(tensors["bias"][0])
-        if content["head"]["kind"] == "dense":
-            return DenseHead(tensors["weight"], bias), content["facts"]
-        words = tuple(content["head"]["vocabulary"])
-        return WordHead(content["head"]["grams"], words, tensors["idf"], tensors["weight"], bias), content["facts"]
+        return _head_of(tensors, content["head"]), content["facts"]
     except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
         log.warning("%s is corrupt and is made again (%s)", path, error)
         return None
+
+
+def _head_of(tensors: dict[str, Array], kind: dict[str, Any]) -> Head:
+    bias = float(tensors["bias"][0])
+    if kind["kind"] == "dense":
+        return DenseHead(tensors["weight"], bias)
+    words = WordHead(kind["grams"], tuple(kind["vocabulary"]), tensors["idf"], tensors["weight"], bias)
+    if kind["kind"] == "words":
+        return words
+    return BlendHead(DenseHead(tensors["dense.weight"], float(tensors["dense.bias"][0])), words)

@@ -21,6 +21,8 @@ from selfmoa.judge._head import (
     Folds,
     Head,
     Training,
+    blended,
+    fit_blend,
     fit_dense,
     fit_words,
     folds,
@@ -39,7 +41,6 @@ from selfmoa.records import stable_id
 
 __all__ = ["SAFETY_HEADS", "HeadSpec", "SafetyHead", "trained_safety_head"]
 
-_VERSION = 6
 _DEPTHS = (0.27, 0.4, 0.53, 0.67)
 """Candidate layers of lm-state as shares of the depth; cross-validation on the train side chooses."""
 _PROMPT_TOKENS, _ANSWER_TOKENS, _WINDOW = 48, 160, 72
@@ -61,6 +62,8 @@ class HeadSpec:
     recall: Callable[[EvaluatorContext, str, Pairs], np.ndarray]
     """Features of the one representation that was chosen."""
     limits: str
+    version: int = 6
+    """Changes with how it is made: heads of another version are trained again."""
     shares_base: bool = False
     varied_share: float = 1.0
     """Share of the training answers that get a copy, cut short, with a random opener."""
@@ -98,7 +101,9 @@ def trained_safety_head(spec: HeadSpec, context: EvaluatorContext) -> tuple[Head
     data = human_data(context.exclude)
     rows = data.harm(spec.side)
     base = context.model_key if spec.shares_base else ENCODER
-    key = stable_id(_VERSION, spec.name, data_hash(rows), base, spec.varied_share, _DEPTHS, ANSWER_WORDS, SHORT_WORDS)
+    key = stable_id(
+        spec.version, spec.name, data_hash(rows), base, spec.varied_share, _DEPTHS, ANSWER_WORDS, SHORT_WORDS
+    )
     path = Path(context.cache) / f"{spec.name}-{key}"
     found = load_head(path)
     if found is None:
@@ -213,6 +218,10 @@ def _describe_sentences(_context: EvaluatorContext, pairs: Pairs) -> list[tuple[
     return [("layers 2 and 4, highest sentence", encoder().describe([text for _, text in pairs]))]
 
 
+def _sentences_and_words(pairs: Pairs) -> np.ndarray:
+    return blended(encoder().describe([text for _, text in pairs]), _words(pairs))
+
+
 SAFETY_HEADS = {
     spec.name: spec
     for spec in (
@@ -239,11 +248,12 @@ SAFETY_HEADS = {
         HeadSpec(
             "minilm",
             "gate",
-            fit_dense(1e-3),
-            _describe_sentences,
-            lambda _context, _name, pairs: encoder().describe([text for _, text in pairs]),
+            fit_blend(1e-3, 1.0),
+            lambda _context, pairs: [("highest sentence and words", _sentences_and_words(pairs))],
+            lambda _context, _name, pairs: _sentences_and_words(pairs),
             limits="Little better than counting words. Does not see the request, reads the first 240 words, English "
             "only. Its representation was chosen on the same folds as its figures, which flatters them a little.",
+            version=7,
         ),
         HeadSpec(
             "minilm-watch",
