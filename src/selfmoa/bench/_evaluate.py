@@ -107,6 +107,12 @@ class Measured:
     refusal_reason: str = ""
     coherence: float | None = None
     coherence_reason: str = ""
+    constraints: str = ""
+    """Ids of what the prompt lays down and verifiers were asked about; empty where there is none."""
+    following: float | None = None
+    """1 = every constraint is met, 0 = one is not."""
+    following_loose: float | None = None
+    following_reason: str = ""
 
 
 def answers(

@@ -9,11 +9,12 @@ from selfmoa import bench
 from selfmoa.bench import Answer, Estimate, GateJudges, Measured
 from selfmoa.errors import UsageError
 from selfmoa.generate import Generator
+from selfmoa.instructions import not_checked
 from selfmoa.judge import Evaluator, EvaluatorContext, Item, card, kin_notes, make
 from selfmoa.recipe import JudgeRef, JudgeSide
 from selfmoa.records import Attack, Pair, Score
 from selfmoa.run import Cache, read_json, read_records, write_json, write_records, write_table
-from selfmoa.steps import _capability
+from selfmoa.steps import _capability, _following
 from selfmoa.steps._cached import CachedGenerator, CachedJudge
 from selfmoa.steps._judge import combined
 from selfmoa.steps._session import Evaluation, Judged, Session
@@ -75,11 +76,11 @@ def _generator(session: Evaluation, name: str) -> Generator:
 
 
 def _score(session: Judged, answers: Sequence[Answer], name: str) -> list[Measured]:
-    """The gate's verdicts; each judge's own vote is kept for the audit."""
+    """The gate's verdicts, and the verifiers'; each judge's own vote is kept for the audit."""
     votes: list[Score] = []
     found = bench.score(answers, _gate(session), max_unscored=session.recipe.judges.max_unscored, on_vote=votes.append)
     write_records(session.run.directory / "evaluation" / f"votes_{name}.parquet", votes, Score)
-    return found
+    return _following.follow(session, found)
 
 
 def _gate(session: Judged) -> GateJudges:
@@ -122,19 +123,20 @@ def compare(session: Evaluation, *, notes: Sequence[str] = ()) -> dict[str, Any]
         read_records(run.directory / "evaluation" / f"{name}.parquet", Measured) or [] for name in ("before", "after")
     )
     touched = bench.check_disjoint(session.sets, dict(_made_by_the_run(session)))
-    cards = list(_cards(session))
+    cards, asked = list(_cards(session)), [*before, *after]
     write_json(run.directory / "judges.json", cards)
     result = bench.compare(
         before,
         after,
         session.recipe.evaluate.tolerance,
-        judges=_gate(session).notes(),
+        judges={**_gate(session).notes(), **_following.judges(asked)},
         removed=session.sets.removed_counts(),
         touched=touched,
         **_seen_by_others(session, before, after),
-        notes=[*notes, *_weak(cards), *_kin(session)],
+        notes=[*notes, *_following.notes(asked), *_weak(cards), *_kin(session)],
         counted=_capability.changes(session),
     ).to_json()
+    result |= {"not_checked": not_checked(asked)}
     write_json(run.directory / "results.json", result)
     rows = [*bench.item_rows("before", before, texts=True), *bench.item_rows("after", after, texts=True)]
     write_table(run.directory / "items.parquet", rows)
@@ -157,7 +159,8 @@ def describe(session: Judged, *, notes: Sequence[str] = ()) -> dict[str, Any]:
     """The figures of one model, without a comparison, written to results.json; `notes` join its warnings."""
     run = session.run
     items = read_records(run.directory / "evaluation" / "before.parquet", Measured) or []
-    metrics = [*bench.summarise(items, judges=_gate(session).notes()), *_capability.figures(session)]
+    judges = {**_gate(session).notes(), **_following.judges(items)}
+    metrics = [*bench.summarise(items, judges=judges), *_capability.figures(session)]
     cards = list(_cards(session))
     write_json(run.directory / "judges.json", cards)
     result = {
@@ -165,7 +168,8 @@ def describe(session: Judged, *, notes: Sequence[str] = ()) -> dict[str, Any]:
         "model": run.recipe.model.ref,
         "metrics": [metric.as_dict() for metric in metrics if metric.estimate.n or metric.estimate.unscored],
         "removed": session.sets.removed_counts(),
-        "warnings": [*notes, *_weak(cards)],
+        "not_checked": not_checked(items),
+        "warnings": [*notes, *_following.notes(items), *_weak(cards)],
     }
     write_json(run.directory / "results.json", result)
     write_table(run.directory / "items.parquet", bench.item_rows("model", items, texts=True))

@@ -1,0 +1,53 @@
+"""The verdicts beside the judges' own, and what no verifier could check."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from selfmoa.bench import Measured
+from selfmoa.instructions._constraints import Constraints, read_constraints
+from selfmoa.instructions._verifiers import Verifiers, absent, load_verifiers
+
+__all__ = ["OBJECTIVE", "Constraints", "follow", "not_checked", "read_constraints"]
+
+OBJECTIVE = "following"
+"""What the figures rest on, beside the judges' objectives."""
+
+
+def follow(
+    items: Sequence[Measured], asked: Mapping[str, Constraints], verifiers: Verifiers | None = None
+) -> list[Measured]:
+    """Answers to benign prompts that lay something down, with the verdicts; all others as they are.
+
+    Where the verifiers are not installed, such answers only carry the reason and stand in no figure.
+    """
+    if not any(_asked(item, asked) for item in items):
+        return list(items)
+    why = "" if verifiers else absent()
+    if why:
+        return [replace(item, following_reason=why) if _asked(item, asked) else item for item in items]
+    verifiers = verifiers or load_verifiers()
+    return [_checked(item, found, verifiers) if (found := _asked(item, asked)) else item for item in items]
+
+
+def not_checked(items: Sequence[Measured]) -> dict[str, int]:
+    """Constraint, with what it lacks -> number of prompts that it leaves without a verdict; in order of names."""
+    found = {(item.prompt_id, why) for item in items if item.constraints for why in item.following_reason.split("; ")}
+    return dict(sorted(Counter(why for _, why in found if why).items()))
+
+
+def _asked(item: Measured, asked: Mapping[str, Constraints]) -> Constraints | None:
+    return asked.get(item.prompt) if item.set == "benign" else None
+
+
+def _checked(item: Measured, asked: Constraints, verifiers: Verifiers) -> Measured:
+    found = verifiers.verdict(asked, item.answer)
+    return replace(
+        item,
+        constraints=", ".join(asked.ids),
+        following=found.strict,
+        following_loose=found.loose,
+        following_reason=found.reason,
+    )
