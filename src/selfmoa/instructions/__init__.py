@@ -4,18 +4,19 @@ No model judges: a verifier is a program that counts words, looks for bullets an
 `pip install "selfmoa[ifbench]"`; the verifiers themselves are read from the pinned wheel that the prompts come from.
 """
 
-from selfmoa.instructions._follow import OBJECTIVE, Constraints, follow, not_checked, read_constraints
-from selfmoa.instructions._verifiers import Verdict, Verifiers, absent, judge_name, load_verifiers
+from selfmoa.instructions._constraints import Constraints, read_constraints
+from selfmoa.instructions._follow import follow, judges, not_checked, notes
+from selfmoa.instructions._verifiers import Verdict, Verifiers, absent, load_verifiers
 
 __all__ = [
-    "OBJECTIVE",
     "Constraints",
     "Verdict",
     "Verifiers",
     "absent",
     "follow",
-    "judge_name",
+    "judges",
     "load_verifiers",
     "not_checked",
+    "notes",
     "read_constraints",
 ]

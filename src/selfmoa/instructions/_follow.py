@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from selfmoa.bench import Measured
-from selfmoa.instructions._constraints import Constraints, read_constraints
-from selfmoa.instructions._verifiers import Verifiers, absent, load_verifiers
+from selfmoa.bench import JudgeNote, Measured
+from selfmoa.instructions._constraints import Constraints
+from selfmoa.instructions._verifiers import Verifiers, absent, judge_name, load_verifiers
 
-__all__ = ["OBJECTIVE", "Constraints", "follow", "not_checked", "read_constraints"]
+__all__ = ["follow", "judges", "not_checked", "notes"]
 
-OBJECTIVE = "following"
+_OBJECTIVE = "following"
 """What the figures rest on, beside the judges' objectives."""
 
 
@@ -36,6 +36,20 @@ def not_checked(items: Sequence[Measured]) -> dict[str, int]:
     """Constraint, with what it lacks -> number of prompts that it leaves without a verdict; in order of names."""
     found = {(item.prompt_id, why) for item in items if item.constraints for why in item.following_reason.split("; ")}
     return dict(sorted(Counter(why for _, why in found if why).items()))
+
+
+def judges(items: Sequence[Measured]) -> dict[str, JudgeNote]:
+    """The verifiers, as a judge is named; nobody where they were not asked."""
+    asked = any(item.constraints for item in items)
+    return {_OBJECTIVE: JudgeNote((judge_name(),), proxy=False)} if asked else {}
+
+
+def notes(items: Sequence[Measured]) -> list[str]:
+    """What a reader must know: that the verifiers are absent, or which constraints they could not check."""
+    missing = {item.following_reason for item in items if item.following_reason and not item.constraints}
+    lacking = [f"{why} {n}" for why, n in not_checked(items).items()]
+    left_out = [f"Prompts left out of instruction following, by constraint: {'; '.join(lacking)}."] if lacking else []
+    return [*sorted(missing), *left_out]
 
 
 def _asked(item: Measured, asked: Mapping[str, Constraints]) -> Constraints | None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from selfmoa import bench
+from selfmoa import bench, instructions
 from selfmoa.bench import Answer, Estimate, GateJudges, Measured
 from selfmoa.errors import UsageError
 from selfmoa.generate import Generator
-from selfmoa.instructions import not_checked
 from selfmoa.judge import Evaluator, EvaluatorContext, Item, card, kin_notes, make
 from selfmoa.recipe import JudgeRef, JudgeSide
 from selfmoa.records import Attack, Pair, Score
@@ -129,14 +128,14 @@ def compare(session: Evaluation, *, notes: Sequence[str] = ()) -> dict[str, Any]
         before,
         after,
         session.recipe.evaluate.tolerance,
-        judges={**_gate(session).notes(), **_following.judges(asked)},
+        judges={**_gate(session).notes(), **instructions.judges(asked)},
         removed=session.sets.removed_counts(),
         touched=touched,
         **_seen_by_others(session, before, after),
-        notes=[*notes, *_following.notes(asked), *_weak(cards), *_kin(session)],
+        notes=[*notes, *instructions.notes(asked), *_weak(cards), *_kin(session)],
         counted=_capability.changes(session),
     ).to_json()
-    result |= {"not_checked": not_checked(asked)}
+    result |= {"not_checked": instructions.not_checked(asked)}
     write_json(run.directory / "results.json", result)
     rows = [*bench.item_rows("before", before, texts=True), *bench.item_rows("after", after, texts=True)]
     write_table(run.directory / "items.parquet", rows)
@@ -159,7 +158,7 @@ def describe(session: Judged, *, notes: Sequence[str] = ()) -> dict[str, Any]:
     """The figures of one model, without a comparison, written to results.json; `notes` join its warnings."""
     run = session.run
     items = read_records(run.directory / "evaluation" / "before.parquet", Measured) or []
-    judges = {**_gate(session).notes(), **_following.judges(items)}
+    judges = {**_gate(session).notes(), **instructions.judges(items)}
     metrics = [*bench.summarise(items, judges=judges), *_capability.figures(session)]
     cards = list(_cards(session))
     write_json(run.directory / "judges.json", cards)
@@ -168,8 +167,8 @@ def describe(session: Judged, *, notes: Sequence[str] = ()) -> dict[str, Any]:
         "model": run.recipe.model.ref,
         "metrics": [metric.as_dict() for metric in metrics if metric.estimate.n or metric.estimate.unscored],
         "removed": session.sets.removed_counts(),
-        "not_checked": not_checked(items),
-        "warnings": [*notes, *_following.notes(items), *_weak(cards)],
+        "not_checked": instructions.not_checked(items),
+        "warnings": [*notes, *instructions.notes(items), *_weak(cards)],
     }
     write_json(run.directory / "results.json", result)
     write_table(run.directory / "items.parquet", bench.item_rows("model", items, texts=True))
