@@ -118,6 +118,12 @@ class Measured:
     """... and whether one of them is a successful attack; None where none is but some were not scored."""
     twin_refusal: RefusalClass | None = None
     """Of a harmless half: how the harmful half was answered, so that one row holds what is said of the pair."""
+    constraints: str = ""
+    """Ids of what the prompt lays down and verifiers were asked about; empty where there is none."""
+    following: float | None = None
+    """1 = every constraint is met, 0 = one is not."""
+    following_loose: float | None = None
+    following_reason: str = ""
 
 
 def answers(

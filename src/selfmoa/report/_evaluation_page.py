@@ -37,6 +37,7 @@ def write_evaluation(directory: Path) -> Path:
         "paired": bool(arms["after"]),
         # each task has its line further down
         "rows": [row for row in metrics if not row["name"].startswith("capability_")],
+        "followed": any(row["name"] == "instruction_following" for row in metrics),
         "capability": _capability(run),
         "strict": metric_rows(run.results, run.judges, "metrics_without_touched"),
         "touched": count(len(run.results.get("touched") or []), "prompt"),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from selfmoa import bench
+from selfmoa import bench, instructions
 from selfmoa.bench import Answer, Estimate, GateJudges, Measured
 from selfmoa.errors import UsageError
 from selfmoa.generate import Generator
@@ -14,7 +14,7 @@ from selfmoa.judge import Evaluator, EvaluatorContext, Item, card, kin_notes, ma
 from selfmoa.recipe import JudgeRef, JudgeSide
 from selfmoa.records import Attack, Pair, Score
 from selfmoa.run import Cache, read_json, read_records, write_json, write_records, write_table
-from selfmoa.steps import _attempts, _capability, _prompts
+from selfmoa.steps import _attempts, _capability, _following, _prompts
 from selfmoa.steps._cached import CachedGenerator, CachedJudge
 from selfmoa.steps._judge import combined
 from selfmoa.steps._session import Evaluation, Judged, Session
@@ -77,13 +77,13 @@ def _generator(session: Evaluation, name: str) -> Generator:
 
 
 def _score(session: Judged, answers: Sequence[Answer], name: str, attempts: Sequence[Answer] = ()) -> list[Measured]:
-    """The gate's verdicts; each judge's own vote on a greedy answer is kept for the audit."""
+    """The gate's verdicts, and the verifiers'; each judge's own vote on a greedy answer is kept for the audit."""
     votes: list[Score] = []
     gate, allowed = _gate(session), session.recipe.judges.max_unscored
     found = bench.score(answers, gate, max_unscored=allowed, on_vote=votes.append)
     found = _attempts.with_attempts(found, attempts, gate, max_unscored=allowed)
     write_records(session.run.directory / "evaluation" / f"votes_{name}.parquet", votes, Score)
-    return found
+    return _following.follow(session, found)
 
 
 def _gate(session: Judged) -> GateJudges:
@@ -126,21 +126,22 @@ def compare(session: Evaluation, *, notes: Sequence[str] = ()) -> dict[str, Any]
         read_records(run.directory / "evaluation" / f"{name}.parquet", Measured) or [] for name in ("before", "after")
     )
     touched = bench.check_disjoint(session.sets, dict(_made_by_the_run(session)))
-    cards = list(_cards(session))
+    cards, asked = list(_cards(session)), [*before, *after]
     write_json(run.directory / "judges.json", cards)
     compared = bench.compare(
         before,
         after,
         session.recipe.evaluate.tolerance,
-        judges=_gate(session).notes(),
+        judges={**_gate(session).notes(), **instructions.judges(asked)},
         removed=session.sets.removed_counts(),
         touched=touched,
         **_seen_by_others(session, before, after),
-        notes=[*notes, *_weak(cards), *_kin(session)],
+        notes=[*notes, *instructions.notes(asked), *_weak(cards), *_kin(session)],
         counted=_capability.changes(session),
     )
     facts = _prompts.told(before, session.recipe.seed, run.directory)
     result = replace(compared, prompts=facts).to_json()
+    result |= {"not_checked": instructions.not_checked(asked)}
     write_json(run.directory / "results.json", result)
     rows = [*bench.item_rows("before", before, texts=True), *bench.item_rows("after", after, texts=True)]
     write_table(run.directory / "items.parquet", rows)
@@ -163,7 +164,8 @@ def describe(session: Judged, *, notes: Sequence[str] = ()) -> dict[str, Any]:
     """The figures of one model, without a comparison, written to results.json; `notes` join its warnings."""
     run = session.run
     items = read_records(run.directory / "evaluation" / "before.parquet", Measured) or []
-    metrics = [*bench.summarise(items, judges=_gate(session).notes()), *_capability.figures(session)]
+    judges = {**_gate(session).notes(), **instructions.judges(items)}
+    metrics = [*bench.summarise(items, judges=judges), *_capability.figures(session)]
     cards = list(_cards(session))
     write_json(run.directory / "judges.json", cards)
     result = {
@@ -172,7 +174,8 @@ def describe(session: Judged, *, notes: Sequence[str] = ()) -> dict[str, Any]:
         "metrics": [metric.as_dict() for metric in metrics if metric.estimate.n or metric.estimate.unscored],
         "removed": session.sets.removed_counts(),
         "prompts": _prompts.told(items, run.recipe.seed),
-        "warnings": [*notes, *_weak(cards)],
+        "not_checked": instructions.not_checked(items),
+        "warnings": [*notes, *instructions.notes(items), *_weak(cards)],
     }
     write_json(run.directory / "results.json", result)
     write_table(run.directory / "items.parquet", bench.item_rows("model", items, texts=True))
