@@ -87,7 +87,7 @@ def absent() -> str:
     """Why no verifier can be asked, and what to run, in one line; empty where all is there. Imports nothing."""
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
-        return f'{_NOT} {" and ".join(missing)} is not installed. Run: pip install "selfmoa[ifbench]"'
+        return f'{_NOT} {" and ".join(missing)} must be installed. Run: pip install "selfmoa[ifbench]"'
     if not assets.is_cached(_WHEEL):
         return f"{_NOT} the verifiers' wheel is not here. Run: selfmoa assets pull"
     return ""
