@@ -44,6 +44,8 @@ _MEMBERS: dict[MetricSet, tuple[SetName, ...]] = {
     "benign": ("benign",),
     "harmless": ("edgy", "benign"),
     "all": ("harmful", "edgy", "benign"),
+    "pairs": ("edgy", "benign"),
+    "attempts": ("harmful",),
     "constrained": ("benign",),
 }
 _PARTS: dict[MetricSet, Callable[[Measured], object]] = {
