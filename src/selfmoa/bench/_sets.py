@@ -105,7 +105,8 @@ def build_sets(
     if evaluate.pairs:
         drawn, without = _with_twins(drawn, _twin_texts(evaluate, load), against)
         removed += without
-    return EvaluationSets(**drawn, removed=tuple(removed))
+    harmful, edgy, benign = (drawn[name] for name in SETS)
+    return EvaluationSets(harmful, edgy, benign, tuple(removed), drawn.get("twins", ()))
 
 
 def check_disjoint(sets: EvaluationSets, others: Mapping[str, Sequence[str]]) -> list[Touch]:

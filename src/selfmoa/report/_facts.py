@@ -73,8 +73,8 @@ def _date(stamp: str) -> str:
 def prompt_rows(run: RunData) -> list[Row]:
     """One row a set of prompts, or a round's attacks: how varied they are, which hazards they cover."""
     told = run.results.get("prompts")
-    found = told.items() if isinstance(told, dict) else ()
-    return [_prompt_row(str(name), row) for name, row in found if isinstance(row, dict)]
+    found = told if isinstance(told, dict) else {}
+    return [_prompt_row(str(name), row) for name, row in found.items() if isinstance(row, dict)]
 
 
 def _prompt_row(name: str, row: Row) -> Row:

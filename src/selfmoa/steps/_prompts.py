@@ -25,7 +25,9 @@ def told(items: Sequence[Measured], seed: int, written_in: Path | None = None) -
     Requests are plain, as judges are told them. No spread where the encoder is not at hand: none is fetched for it.
     """
     embed = encoder().embed if assets.is_cached(ENCODER) else None
-    asked = [*_sets(items), *(_rounds(written_in) if written_in else ())]
+    asked = list(_sets(items))
+    if written_in:
+        asked += _rounds(written_in)
     return {
         name: plain_json(asdict(prompt_facts(texts, hazards, embed=embed, seed=seed))) for name, texts, hazards in asked
     }
