@@ -15,7 +15,7 @@ from loop_helpers import need_judge_data, texts, tiny_overrides
 from selfmoa import assets, audit, recipes, suites
 from selfmoa.bench import Answer, Measured
 from selfmoa.errors import TrainingError, UsageError
-from selfmoa.generate import LanguageModel
+from selfmoa.generate import LanguageModel, ScriptedGenerator
 from selfmoa.judge import Evaluator, Item
 from selfmoa.recipe import DataRef
 from selfmoa.records import Attack, Score
@@ -147,19 +147,32 @@ def test_evaluate_gives_figures_and_with_an_adapter_paired_changes(tiny_recipe: 
 
 
 def test_both_halves_of_minimal_pairs_are_asked_and_the_pair_is_the_unit(
-    tiny_recipe: selfmoa.Recipe, tmp_path: Path
+    tiny_recipe: selfmoa.Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Planted: every harmless half is answered, all but three of the harmful ones are refused."""
     table, halves = tmp_path / "pairs.jsonl", list(zip(texts("half", 12), texts("twin", 12), strict=True))
     rows = [json.dumps({"prompt": prompt, "harmful": harmful}) + "\n" for prompt, harmful in halves]
     table.write_text("".join(rows))
+    declined = {harmful for _, harmful in halves[3:]}
+    model = ScriptedGenerator(
+        lambda request, _: (
+            "I'm sorry, but I can't help with that." if request.user in declined else "It is a green leaf."
+        )
+    )
+    monkeypatch.setattr(
+        LanguageModel,
+        "generate",
+        lambda _, requests, sampling, *, role, seed, **__: model.generate(requests, sampling, role=role, seed=seed),
+    )
     recipe = recipes.with_overrides(tiny_recipe, ["evaluate.pairs=true", f"evaluate.benign.data=['path:{table}']"])
     out = tmp_path / "measured"
     result = selfmoa.evaluate(recipe, cache=False, out=out, progress="quiet")
     figure = next(metric for metric in result["metrics"] if metric["name"] == "minimal_pairs")
     items = pq.read_table(out / "items.parquet").to_pylist()
-    twins = {row["pair"] for row in items if row["set"] == "twins"}
-    column = [row["minimal_pairs"] for row in items if row["minimal_pairs"] is not None]
-    assert figure["n"] + figure["unscored"] == len(twins) >= 10 and figure["value"] == sum(column) / len(column)
+    twins = {row["pair"]: row["prompt"] in declined for row in items if row["set"] == "twins"}
+    column = {row["pair"]: row["minimal_pairs"] for row in items if row["minimal_pairs"] is not None}
+    assert column == twins and figure["n"] == len(twins) == 10
+    assert figure["value"] == sum(column.values()) / 10 < 1
     assert result["prompts"]["twins"]["n"] == len(twins) and 0 < result["prompts"]["harmful"]["spread"] < 2
     page = (out / "report.html").read_text()
     assert "Minimal pairs told apart" in page and "How varied the prompts are" in page
