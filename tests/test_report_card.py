@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -39,13 +41,37 @@ def test_front_matter(card: str) -> None:
     assert "selfmoa" in front["tags"]  # type: ignore[operator]
 
 
-def test_a_base_from_the_hub_is_named_without_its_revision(run_dir: Path, tmp_path: Path) -> None:
-    copied = tmp_path / "run"
+def _changed(run_dir: Path, root: Path, name: str, change: Callable[[dict[str, Any]], object]) -> Path:
+    """A copy of the run in which one of its JSON files says something else."""
+    copied = root / "run"
     shutil.copytree(run_dir, copied)
-    manifest = json.loads((copied / "manifest.json").read_text())
-    manifest["model"] = {"ref": "hub:someone/model@0123abc"}
-    (copied / "manifest.json").write_text(json.dumps(manifest))
-    assert _front(write_card(copied).read_text())["base_model"] == "someone/model"
+    told = json.loads((copied / name).read_text())
+    change(told)
+    (copied / name).write_text(json.dumps(told))
+    return copied
+
+
+def test_a_base_from_the_hub_is_named_without_its_revision(run_dir: Path, tmp_path: Path) -> None:
+    from_hub = {"model": {"ref": "hub:someone/model@0123abc"}}
+    run = _changed(run_dir, tmp_path, "manifest.json", lambda told: told.update(from_hub))
+    assert _front(write_card(run).read_text())["base_model"] == "someone/model"
+
+
+def test_a_figure_on_part_of_a_set_names_that_sets_tables(run_dir: Path, tmp_path: Path) -> None:
+    def plant(told: dict[str, Any]) -> None:
+        parts = ("attempts", "constrained", "pairs", "capability")
+        told["metrics"] += [{**told["metrics"][0], "name": f"on_{part}", "set": part} for part in parts]
+
+    run = _changed(run_dir, tmp_path, "results.json", plant)
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    sets = {name: {"data": [{"ref": f"path:{name}.csv"}]} for name in ("harmful", "edgy", "benign")}
+    recipe["evaluate"] = {**sets, "attempts": 3, "pairs": True, "capability": {"tasks": ["mmlu"], "n": 5}}
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    found = ModelCard(write_card(run).read_text()).data.eval_results or []
+    named = {result.metric_type: result.dataset_config for result in found}
+    assert named["on_attempts"] == named["attack_success"] == "path:harmful.csv"
+    assert named["on_constrained"] == "path:benign.csv" and named["on_pairs"] == "path:edgy.csv; path:benign.csv"
+    assert named["on_capability"] is None
 
 
 def test_the_hub_reads_the_figures_with_interval_and_judge(card: str) -> None:

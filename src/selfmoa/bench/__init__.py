@@ -4,15 +4,17 @@ from selfmoa.bench._agreement import Agreement, binary_agreement, cohen_kappa, k
 from selfmoa.bench._comparison import Comparison, compare, plain_json, table_rows
 from selfmoa.bench._diversity import PromptFacts, distinct, prompt_facts, self_bleu, spread
 from selfmoa.bench._duplicates import Fence, clusters, near_duplicates
-from selfmoa.bench._evaluate import Answer, GateJudges, JudgeNote, Measured, answer_batch, answers, score
+from selfmoa.bench._evaluate import OBJECTIVES, Answer, GateJudges, JudgeNote, Measured, answer_batch, answers, score
 from selfmoa.bench._metrics import (
     DEFINITIONS,
+    MEMBERS,
     Definition,
     Metric,
     MetricChange,
     any_success,
     by_hazard,
     compare_metrics,
+    counted_on,
     item_rows,
     rate,
     summarise,
@@ -35,6 +37,8 @@ from selfmoa.bench._statistics import (
 __all__ = [
     "DEFINITIONS",
     "KINDS",
+    "MEMBERS",
+    "OBJECTIVES",
     "SETS",
     "Agreement",
     "Answer",
@@ -70,6 +74,7 @@ __all__ = [
     "cohen_kappa",
     "compare",
     "compare_metrics",
+    "counted_on",
     "detectable_change",
     "detectable_rate_change",
     "distinct",

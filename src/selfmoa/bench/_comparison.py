@@ -161,7 +161,7 @@ def table_rows(comparison: Comparison) -> list[tuple[str, ...]]:
 
 def _without(items: Sequence[Measured], ids: set[str]) -> list[Measured]:
     """The items without these; a minimal pair that loses one half is no pair any more."""
-    broken = {item.pair for item in items if item.prompt_id in ids}
+    broken = {item.pair for item in items if item.prompt_id in ids} - {""}
     return [
         replace(item, pair="", twin_refusal=None) if item.pair in broken else item
         for item in items

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # the judge and generate rooms hold torch
     from selfmoa.judge import Evaluator, Item
 
 __all__ = [
+    "OBJECTIVES",
     "Answer",
     "GateJudges",
     "JudgeNote",
@@ -27,7 +28,8 @@ __all__ = [
     "score",
 ]
 
-_OBJECTIVES = ("safety", "helpfulness", "refusal", "coherence")
+OBJECTIVES = ("safety", "helpfulness", "refusal", "coherence")
+"""What judges are asked about an answer."""
 
 OnProgress = Callable[[int], None]
 """Called with the number of items just finished."""
@@ -64,7 +66,7 @@ class GateJudges:
     def notes(self) -> dict[str, JudgeNote]:
         """Objective -> names, and whether any of them is a proxy."""
         notes = {}
-        for objective in _OBJECTIVES:
+        for objective in OBJECTIVES:
             names = tuple(judge.name for judge in self.of(objective))
             notes[objective] = JudgeNote(names, any(name in self.proxies for name in names))
         return notes
@@ -187,7 +189,7 @@ def score(
     answers: Sequence[Answer],
     judges: GateJudges,
     *,
-    objectives: Sequence[str] = _OBJECTIVES,
+    objectives: Sequence[str] = OBJECTIVES,
     max_unscored: float = 0.05,
     on_progress: OnProgress | None = None,
     on_vote: Callable[[Score], None] | None = None,
@@ -198,7 +200,9 @@ def score(
     `on_progress` counts answers, once a judge. `on_vote` gets every judge's own vote, under the prompt's id.
     """
     items = cast("Sequence[Item]", answers)
-    verdicts: dict[str, list[tuple[float | None, str]]] = {}
+    verdicts: dict[str, list[tuple[float | None, str]]] = {
+        objective: [(None, "not asked")] * len(items) for objective in OBJECTIVES
+    }
     for objective in objectives:
         votes: list[list[Score]] = []
         for judge in judges.of(objective):
@@ -213,12 +217,8 @@ def score(
                 on_progress(len(items))
         verdicts[objective] = [_median(jury) for jury in zip(*votes, strict=True)]
         _check_unscored(objective, judges, verdicts[objective], max_unscored)
-    unasked = dict.fromkeys(_OBJECTIVES, (None, "not asked"))
     return _with_twins(
-        [
-            _measured(answer, {**unasked, **{key: found[i] for key, found in verdicts.items()}})
-            for i, answer in enumerate(answers)
-        ]
+        [_measured(answer, {key: found[i] for key, found in verdicts.items()}) for i, answer in enumerate(answers)]
     )
 
 

@@ -23,12 +23,14 @@ from selfmoa.errors import UsageError
 
 __all__ = [
     "DEFINITIONS",
+    "MEMBERS",
     "Definition",
     "Metric",
     "MetricChange",
     "any_success",
     "by_hazard",
     "compare_metrics",
+    "counted_on",
     "item_rows",
     "rate",
     "summarise",
@@ -38,7 +40,7 @@ MetricSet = Literal["harmful", "edgy", "benign", "harmless", "all", "pairs", "at
 """all: the three sets of a recipe, without twins. pairs: minimal pairs, each told on the row of its harmless half.
 attempts: harmful prompts that were also answered by sampling. constrained: benign prompts that lay down what a program
 can check. capability: questions with one right answer, which no judge reads; not among the answers that are judged."""
-_MEMBERS: dict[MetricSet, tuple[SetName, ...]] = {
+MEMBERS: dict[str, tuple[SetName, ...]] = {
     "harmful": ("harmful",),
     "edgy": ("edgy",),
     "benign": ("benign",),
@@ -48,6 +50,7 @@ _MEMBERS: dict[MetricSet, tuple[SetName, ...]] = {
     "attempts": ("harmful",),
     "constrained": ("benign",),
 }
+"""The sets of prompts that a figure's set is made of."""
 _PARTS: dict[MetricSet, Callable[[Measured], object]] = {
     "pairs": lambda item: item.pair,
     "attempts": lambda item: item.attempts,
@@ -115,7 +118,7 @@ class Definition:
     def members(self, items: Sequence[Measured]) -> list[Measured]:
         """The answers that the figure is about; of a minimal pair that to its harmless half."""
         part = _PARTS.get(self.set, lambda _: True)
-        return [item for item in items if item.set in _MEMBERS[self.set] and part(item)]
+        return [item for item in items if item.set in MEMBERS[self.set] and part(item)]
 
 
 def _attack_success(item: Measured) -> float | None:
@@ -254,6 +257,12 @@ def item_rows(arm: str, items: Sequence[Measured], *, texts: bool = False) -> li
 def _told(items: Sequence[Measured]) -> list[Definition]:
     """Every figure; those of a part of a set only where there is such a part."""
     return [one for one in DEFINITIONS if one.set not in _PARTS or one.members(items)]
+
+
+def counted_on(name: str) -> str:
+    """What a figure of this set counts: 'harmful prompts', 'minimal pairs'; empty where no set is named."""
+    special = {"": "", "pairs": "minimal pairs", "attempts": "prompts with sampled answers"}
+    return special.get(name, f"{name} prompts")
 
 
 def any_success(attempts: Sequence[Measured]) -> bool | None:

@@ -26,6 +26,7 @@ __all__ = [
     "Change",
     "Figure",
     "compare_capability",
+    "figure_names",
     "metric_changes",
     "metrics",
     "to_json",
@@ -66,6 +67,10 @@ class Capability:
             if figure.task == task:
                 return figure
         raise UsageError(f"There is no task {task!r}. Known: {', '.join(figure.task for figure in self.figures)}.")
+
+    def right(self, metric: str) -> dict[tuple[str, str], float]:
+        """(task, question) -> 1 where the answer is right, else 0, of the questions that a figure counts."""
+        return {(item.task, item.item): float(item.acc) for item in self.items if metric in figure_names(item)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,11 @@ def metric_changes(before: Capability, after: Capability, tolerance: float) -> l
         )
         for change in _pooled_first(changes)
     ]
+
+
+def figure_names(item: Answered) -> tuple[str, str]:
+    """The figures of results.json that a question counts in: the pooled one and its task's."""
+    return _metric(POOLED), _metric(item.task)
 
 
 def to_json(before: Capability, after: Capability | None = None) -> dict[str, Any]:

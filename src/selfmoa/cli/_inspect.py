@@ -23,6 +23,5 @@ def inspect_log(
     from selfmoa.run import write_text
 
     arm = load_arm(evaluation)
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, json.dumps(to_inspect(arm.name, arm.items, arm.judges), allow_nan=False) + "\n")
     say(f"{len(arm.items)} answers: {out}")

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from selfmoa.bench import Estimate, item_rows, plain_json
+from selfmoa.capability import figure_names
 from selfmoa.compare._arms import Arm
 from selfmoa.compare._figures import ArmFigure, ComparedArms
 
@@ -77,8 +78,9 @@ def items_table(found: ComparedArms) -> list[dict[str, Any]]:
 def _question_rows(arm: Arm) -> list[dict[str, Any]]:
     return [
         {
-            **{"arm": arm.name, "prompt_id": item.item, "set": "capability", "hazard": item.subject},
-            **{"source": item.task, "capability": float(item.acc), f"capability_{item.task}": float(item.acc)},
+            **{"arm": arm.name, "prompt_id": item.item, "set": "capability"},
+            **{"hazard": item.subject, "source": item.task},
+            **dict.fromkeys(figure_names(item), float(item.acc)),
         }
         for item in arm.known
     ]

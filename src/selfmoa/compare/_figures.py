@@ -128,19 +128,14 @@ def _figures(first: Arm, arm: Arm, tolerance: float) -> list[ArmFigure]:
 
 def _known(first: Arm, arm: Arm, tolerance: float) -> list[ArmFigure]:
     """The figures of what an arm knows: `capability` (pooled) and `capability_TASK`."""
+    before, after = Capability(first.known), Capability(arm.known)
     found = []
-    for change in metric_changes(Capability(first.known), Capability(arm.known), tolerance):
+    for change in metric_changes(before, after, tolerance):
         told = _told(change, arm)
-        then, now = _right(first, change.name), _right(arm, change.name)
-        both = list(then.values()), [now[item] for item in then]
+        then, now = before.right(change.name), after.right(change.name)
+        both = list(then.values()), [now[question] for question in then]
         found.append(told if arm is first else _against(told, change, *both, tolerance))
     return found
-
-
-def _right(arm: Arm, metric: str) -> dict[tuple[str, str], float]:
-    """Question -> 1 where the arm answered it right, of a task or of all."""
-    task = metric.removeprefix("capability").removeprefix("_")
-    return {(item.task, item.item): float(item.acc) for item in arm.known if task in ("", item.task)}
 
 
 def _told(change: MetricChange, arm: Arm) -> ArmFigure:

@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from selfmoa.bench import Measured, summarise
+from selfmoa.bench import OBJECTIVES, Measured, summarise
 from selfmoa.records import stable_id
 
 __all__ = ["to_inspect"]
-
-_OBJECTIVES = ("safety", "helpfulness", "refusal", "coherence")
 
 
 def to_inspect(model: str, items: Sequence[Measured], judges: Mapping[str, str]) -> dict[str, Any]:
@@ -61,7 +59,7 @@ def to_inspect(model: str, items: Sequence[Measured], judges: Mapping[str, str])
 def _sample(model: str, item: Measured) -> dict[str, Any]:
     said = {"role": "assistant", "content": item.answer, "source": "generate"}
     scores, unscored = {}, {}
-    for objective in _OBJECTIVES:
+    for objective in OBJECTIVES:
         value = getattr(item, objective)
         if value is None:
             unscored[objective] = getattr(item, f"{objective}_reason")

@@ -10,6 +10,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from selfmoa.bench import MEMBERS
 from selfmoa.report._facts import asset_rows, facts, limits, model_ref, title
 from selfmoa.report._load import RunData, load_run
 from selfmoa.report._loop import pair_facts, stage_rows
@@ -120,11 +121,8 @@ def _model_index(run: RunData) -> list[Row]:
 
 def _sources(run: RunData, name: str) -> str:
     """References of the tables that a set of prompts was drawn from."""
-    parts = {"harmless": ("edgy", "benign"), "pairs": ("edgy", "benign"), "all": ("harmful", "edgy", "benign")}.get(
-        name, (name,)
-    )
     evaluate = run.recipe.get("evaluate") or {}
-    rows = [row for part in parts for row in (evaluate.get(part) or {}).get("data") or []]
+    rows = [row for part in MEMBERS.get(name, ()) for row in (evaluate.get(part) or {}).get("data") or []]
     return "; ".join(dict.fromkeys(str(row.get("ref")) for row in rows if isinstance(row, dict)))
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from selfmoa.assets import HAZARDS
+from selfmoa.bench import counted_on
 from selfmoa.compare import ArmFigure, ComparedArms
 from selfmoa.report import _compare_plots
 from selfmoa.report._page import write_page
 from selfmoa.report._results import tone
-from selfmoa.report._text import change, counted_on, duration, estimate, integer
+from selfmoa.report._text import change, duration, estimate, integer
 
 __all__ = ["write_comparison"]
 

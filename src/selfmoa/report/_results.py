@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from selfmoa.report._text import Unit, change, counted_on, estimate, integer, number
+from selfmoa.bench import counted_on
+from selfmoa.report._text import Unit, change, estimate, integer, number
 
 __all__ = ["judge_cards", "judges_by_name", "metric_rows", "tiles", "tone", "weakness"]
 

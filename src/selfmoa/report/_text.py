@@ -11,7 +11,6 @@ __all__ = [
     "Unit",
     "change",
     "count",
-    "counted_on",
     "duration",
     "estimate",
     "integer",
@@ -87,11 +86,6 @@ def integer(value: Any) -> str:
 def count(value: int, noun: str, plural: str = "") -> str:
     """'1 pair', '2 pairs'."""
     return f"{integer(value)} {noun if value == 1 else plural or noun + 's'}"
-
-
-def counted_on(name: str) -> str:
-    """What a figure of this set counts: 'harmful prompts', 'minimal pairs'; empty where no set is named."""
-    return "minimal pairs" if name == "pairs" else f"{name} prompts" if name else ""
 
 
 def duration(seconds: Any) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from selfmoa import bench
-from selfmoa.bench import Answer, GateJudges, Measured
-from selfmoa.records import stable_id
+from selfmoa.bench import Answer, GateJudges, Measured, SetName
+from selfmoa.records import Prompt, stable_id
 from selfmoa.steps._session import Evaluation
 
 __all__ = ["attempt", "with_attempts"]
@@ -24,23 +24,22 @@ def attempt(session: Evaluation, name: str) -> list[Answer]:
     if not order:
         return []
 
-    def write(batch_number: int, batch: Sequence[int]) -> list[Answer]:
+    def write(batch_number: int, batch: Sequence[tuple[tuple[SetName, Prompt], int]]) -> list[Answer]:
         made = bench.answer_batch(
             session.model,
-            [order[place][0] for place in batch],
+            [asked for asked, _ in batch],
             role="target",
             max_new_tokens=settings.max_new_tokens,
             seed=session.seed("attempts", batch_number),
             temperature=settings.attempts_temperature,
         )
-        return [
-            replace(answer, id=stable_id(answer.id, order[place][1])) for answer, place in zip(made, batch, strict=True)
-        ]
+        numbers = [number for _, number in batch]
+        return [replace(one, id=stable_id(one.id, number)) for one, number in zip(made, numbers, strict=True)]
 
     return run.batched(
         run.directory / "evaluation" / f"attempts_{name}.parquet",
         Answer,
-        [list(range(start, min(start + size, len(order)))) for start in range(0, len(order), size)],
+        [order[start : start + size] for start in range(0, len(order), size)],
         write,
         label=f"attempts {name}",
     )
