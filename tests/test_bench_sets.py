@@ -141,6 +141,12 @@ def test_sets_are_drawn_evenly_and_the_same_for_a_seed() -> None:
     assert more.removed_counts()["benign"] == {"empty": 1, "more than 80 words": 1}
 
 
+def test_prompts_that_do_not_fit_are_removed_and_named() -> None:
+    sets = build_sets(recipe(30), seed=0, against={}, load=load, fits=lambda prompt: prompt.text != sentence(205))
+    assert sets.removed_counts()["edgy"] == {"longer than this model's context allows": 1}
+    assert sentence(205) not in sets.texts() and sentence(206) in sets.texts()
+
+
 def test_everything_that_was_learnt_from_is_removed_and_named() -> None:
     seeds = [f"Please, {text}!" for text in TABLES["path:harmful-a"][:7]]
     judges = TABLES["path:edgy"][3:5]

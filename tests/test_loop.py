@@ -18,9 +18,10 @@ from selfmoa.errors import TrainingError, UsageError
 from selfmoa.generate import LanguageModel, ScriptedGenerator
 from selfmoa.judge import Evaluator, Item
 from selfmoa.recipe import DataRef
-from selfmoa.records import Attack, Score
+from selfmoa.records import Attack, Prompt, Score
 from selfmoa.run import Run, read_json, read_records
-from selfmoa.steps import Session
+from selfmoa.steps import Session, load_model
+from selfmoa.steps._room import Room
 from selfmoa.train import sft
 
 TWINS = {
@@ -341,6 +342,17 @@ def test_a_prompt_longer_than_the_context_is_named(tiny_recipe: selfmoa.Recipe, 
     recipe = recipes.with_overrides(tiny_recipe, [f"seeds.attack=['path:{long}']"])
     with pytest.raises(UsageError, match=r"tokens; with the answer, \d+ fit into this model's context of 512"):
         selfmoa.align(recipe, run_dir=tmp_path / "run", progress="quiet")
+
+
+def test_a_published_prompt_longer_than_the_context_is_left_out(
+    tiny_recipe: selfmoa.Recipe, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, _ = load_model(tiny_recipe)
+    room = Room(tiny_recipe, model)
+    rows = [{"ref": ref, "prompt": text} for ref in ("wheel:a", "path:a") for text in ("word", "word " * 700)]
+    assert room.rows(rows) == [rows[0], *rows[2:]]  # a user's own stays, to be complained about
+    assert "1 seeds left out" in caplog.text
+    assert [room.fits(Prompt("1", row["prompt"], "benign", "none", row["ref"])) for row in rows] == [1, 0, 1, 1]
 
 
 def test_too_few_seeds_are_one_clear_error(tiny_recipe: selfmoa.Recipe, tmp_path: Path) -> None:

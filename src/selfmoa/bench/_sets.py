@@ -80,21 +80,27 @@ class EvaluationSets:
 
 
 def build_sets(
-    evaluate: Evaluate, *, seed: int, against: Mapping[str, Sequence[str]], load: Loader | None = None
+    evaluate: Evaluate,
+    *,
+    seed: int,
+    against: Mapping[str, Sequence[str]],
+    load: Loader | None = None,
+    fits: Callable[[Prompt], bool] = lambda prompt: True,
 ) -> EvaluationSets:
     """Read, clean and draw the evaluation sets.
 
-    Left out, and listed in `removed`: empty prompts and those of more than 80 words; near-duplicates of
-    any text in `against` (name -> texts: seeds, development prompts, judge-training objectives, ...);
-    all but one prompt of each cluster of near-duplicates, across the three sets. From what is left n are
-    drawn a set, evenly over its sources, and put into the set's templates where it names any. With
-    `evaluate.pairs` the harmful twins of the drawn harmless prompts are asked as well.
+    Left out, and listed in `removed`: empty prompts and those of more than 80 words; those that do not fit
+    (`fits`: does a prompt leave the model room to answer?); near-duplicates of any text in `against` (name -> texts:
+    seeds, development prompts, judge-training objectives, ...); all but one prompt of each cluster of
+    near-duplicates, across the three sets. From what is left n are drawn a set, evenly over its sources, and put
+    into the set's templates where it names any. With `evaluate.pairs` the harmful twins of the drawn harmless
+    prompts are asked as well.
 
     Raises `UsageError` where fewer than 10 prompts (or n, if smaller) are left in a set that names a table.
     """
     load = load or load_table
     found = [(name, prompt) for name in SETS for prompt in _read(name, getattr(evaluate, name).data, load)]
-    kept, removed = _clean(found, against)
+    kept, removed = _clean(found, against, fits)
     drawn: dict[SetName, tuple[Prompt, ...]] = {}
     for name in SETS:
         left = [prompt for owner, prompt in kept if owner == name]
@@ -103,7 +109,7 @@ def build_sets(
             raise UsageError(_too_few(name, len(left), min(n, _MIN_PROMPTS), removed))
         drawn[name] = _wrap(_draw(left, n, seed), getattr(evaluate, name), seed, load)
     if evaluate.pairs:
-        drawn, without = _with_twins(drawn, _twin_texts(evaluate, load), against)
+        drawn, without = _with_twins(drawn, _twin_texts(evaluate, load), against, fits)
         removed += without
     harmful, edgy, benign = (drawn[name] for name in SETS)
     return EvaluationSets(harmful, edgy, benign, tuple(removed), drawn.get("twins", ()))
@@ -145,7 +151,10 @@ def _twin_texts(evaluate: Evaluate, load: Loader) -> dict[str, str]:
 
 
 def _with_twins(
-    drawn: Mapping[SetName, tuple[Prompt, ...]], texts: Mapping[str, str], against: Mapping[str, Sequence[str]]
+    drawn: Mapping[SetName, tuple[Prompt, ...]],
+    texts: Mapping[str, str],
+    against: Mapping[str, Sequence[str]],
+    fits: Callable[[Prompt], bool],
 ) -> tuple[dict[SetName, tuple[Prompt, ...]], list[Removal]]:
     """The sets with the twins that may be asked; both halves carry the pair's id. A half whose twin goes has none.
 
@@ -154,7 +163,7 @@ def _with_twins(
     """
     halves = [prompt for name in _HARMLESS for prompt in drawn[name] if prompt.id in texts]
     twins = [_twin(half, texts[half.id]) for half in halves]
-    kept, removed = _clean([("twins", twin) for twin in twins if not is_excluded(twin.text)], against)
+    kept, removed = _clean([("twins", twin) for twin in twins if not is_excluded(twin.text)], against, fits)
     removed += [Removal("twins", twin.id, twin.source, "content filter") for twin in twins if is_excluded(twin.text)]
     asked = {twin.pair for _, twin in kept}
     pairs = {half.id: twin.pair for half, twin in zip(halves, twins, strict=True) if twin.pair in asked}
@@ -169,7 +178,7 @@ def _twin(half: Prompt, text: str) -> Prompt:
 
 
 def _clean(
-    found: Sequence[tuple[SetName, Prompt]], against: Mapping[str, Sequence[str]]
+    found: Sequence[tuple[SetName, Prompt]], against: Mapping[str, Sequence[str]], fits: Callable[[Prompt], bool]
 ) -> tuple[list[tuple[SetName, Prompt]], list[Removal]]:
     """What may stay, and what was removed with the first reason that applies."""
     texts = [prompt.text for _, prompt in found]
@@ -179,6 +188,8 @@ def _clean(
             reasons[number] = "empty"
         elif len(text.split()) > _MAX_WORDS:
             reasons[number] = f"more than {_MAX_WORDS} words"
+        elif not fits(found[number][1]):
+            reasons[number] = "longer than this model's context allows"
     for by, others in against.items():
         for number in near_duplicates(texts, list(dict.fromkeys(others))):
             reasons.setdefault(number, f"near-duplicate of {by}")

@@ -14,12 +14,12 @@ from selfmoa.errors import RecipeError, UsageError
 from selfmoa.generate import LanguageModel, Request
 from selfmoa.judge import EvaluatorContext, Intent, Item, check_floor, holds_head, make
 from selfmoa.recipe import DataRef, JudgeSide, Recipe
-from selfmoa.records import Draft, Prompt
+from selfmoa.records import Draft
 from selfmoa.run import Run, read_json, write_json
+from selfmoa.steps._room import Room, check_hidden, check_lengths
 from selfmoa.steps._session import Session, TrainJudges
 
 __all__ = [
-    "check_lengths",
     "describe_assets",
     "gather_material",
     "judge_cache",
@@ -45,7 +45,7 @@ def prepare(run: Run) -> Session:
             model.add_role(role, copy_of="target")
         material, sets = gather_material(recipe, model)
         _check_pool(recipe, run, material)
-        _check_hidden(recipe, model)
+        check_hidden(recipe, model)
         own = (*material.attacks, *material.benign, *material.dev)
         check_lengths(recipe, model, [*own, *(prompt for _, prompt in sets.prompts())])
         run.json(run.directory / "removed.json", lambda: sets.removed)
@@ -130,12 +130,13 @@ def gather_material(recipe: Recipe, model: LanguageModel) -> tuple[Material, Eva
     def fits(text: str) -> bool:
         return len(model.tokenizer(text, add_special_tokens=False)["input_ids"]) <= limit
 
-    attack_rows = load_rows(recipe.seeds.attack, seeds=True)
+    room = Room(recipe, model)
+    attack_rows = room.rows(load_rows(recipe.seeds.attack, seeds=True))
     if len(attack_rows) < 8:
         raise UsageError(f"The attack seeds hold {len(attack_rows)} prompts, expected at least 8; add prompts.")
     material = gather(
         attack_rows,
-        load_rows(recipe.seeds.benign),
+        room.rows(load_rows(recipe.seeds.benign)),
         load_rows(recipe.seeds.templates) if recipe.attack.hide else [],
         n_dev_harmful=recipe.stage.n_harmful,
         n_dev_harmless=recipe.stage.n_harmless,
@@ -145,7 +146,7 @@ def gather_material(recipe: Recipe, model: LanguageModel) -> tuple[Material, Eva
         seed=recipe.seed,
     )
     against = {"seeds and development prompts": material.texts(), **judge_objectives(recipe)}
-    return material, build_sets(recipe.evaluate, seed=recipe.seed, against=against)
+    return material, build_sets(recipe.evaluate, seed=recipe.seed, against=against, fits=room.fits)
 
 
 def judge_objectives(recipe: Recipe) -> dict[str, list[str]]:
@@ -159,35 +160,6 @@ def judge_objectives(recipe: Recipe) -> dict[str, list[str]]:
 def load_rows(refs: Sequence[DataRef], *, seeds: bool = False) -> list[dict[str, Any]]:
     """The rows of several tables, one after the other."""
     return [row for ref in refs for row in assets.load_table(ref, seeds=seeds)]
-
-
-def _room(recipe: Recipe, model: LanguageModel) -> int:
-    """Tokens of a prompt that leave room for the longest answer."""
-    return model.context_length - max(recipe.generate.sampling.max_new_tokens, recipe.evaluate.max_new_tokens)
-
-
-def _check_hidden(recipe: Recipe, model: LanguageModel) -> None:
-    """Raise `UsageError` where the longest hidden prompt that is allowed leaves no room for an answer."""
-    room = _room(recipe, model)
-    longest = model.length(Request(user="")) + recipe.attack.hidden_max_tokens
-    if recipe.attack.hide and longest > room:
-        raise UsageError(
-            f"A hidden prompt may have {longest} tokens (attack.hidden_max_tokens and the chat template); with the "
-            f"answer, {room} fit into this model's context of {model.context_length}. "
-            "Lower attack.hidden_max_tokens or the answers' max_new_tokens."
-        )
-
-
-def check_lengths(recipe: Recipe, model: LanguageModel, prompts: Sequence[Prompt]) -> None:
-    """Raise `UsageError` where a prompt leaves no room for an answer."""
-    room = _room(recipe, model)
-    for prompt in prompts:
-        length = model.length(Request(user=prompt.text))
-        if length > room:
-            raise UsageError(
-                f"A prompt of {prompt.source or 'the seeds'} has {length} tokens; with the answer, {room} fit into "
-                f"this model's context of {model.context_length}. Shorten or remove it (prompt id {prompt.id})."
-            )
 
 
 def _check_pool(recipe: Recipe, run: Run, material: Material) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 from selfmoa import assets, recipes
 from selfmoa.bench import EvaluationSets, build_sets
 from selfmoa.capability import check_tasks
+from selfmoa.generate import LanguageModel
 from selfmoa.run import Cache, Run
 from selfmoa.steps._prepare import (
-    check_lengths,
     describe_assets,
     gather_material,
     judge_context,
@@ -17,6 +17,7 @@ from selfmoa.steps._prepare import (
     load_model,
     load_rows,
 )
+from selfmoa.steps._room import Room, check_lengths
 from selfmoa.steps._session import Evaluation
 
 __all__ = ["prepare_evaluation"]
@@ -37,7 +38,7 @@ def prepare_evaluation(
     with run.measured("prepare"):
         run.progress.say(f"Loading {recipe.model.ref}")
         model, files = load_model(recipe)
-        sets = _suite_sets(run, trained_in) if suite else gather_material(recipe, model)[1]
+        sets = _suite_sets(run, model, trained_in) if suite else gather_material(recipe, model)[1]
         check_lengths(recipe, model, [prompt for _, prompt in sets.prompts()])
         run.json(run.directory / "removed.json", lambda: sets.removed)
         describe_assets(run, model, files)
@@ -51,9 +52,10 @@ def prepare_evaluation(
     )
 
 
-def _suite_sets(run: Run, trained_in: Path | None) -> EvaluationSets:
+def _suite_sets(run: Run, model: LanguageModel, trained_in: Path | None) -> EvaluationSets:
     against = {**judge_objectives(run.recipe), **_seeds(trained_in)}
-    return build_sets(run.recipe.evaluate, seed=run.recipe.seed, against=against)
+    fits = Room(run.recipe, model).fits
+    return build_sets(run.recipe.evaluate, seed=run.recipe.seed, against=against, fits=fits)
 
 
 def _seeds(trained_in: Path | None) -> dict[str, list[str]]:
