@@ -2,24 +2,21 @@
 
 from selfmoa.bench._agreement import Agreement, binary_agreement, cohen_kappa, krippendorff_alpha
 from selfmoa.bench._comparison import Comparison, compare, plain_json, table_rows
+from selfmoa.bench._definitions import DEFINITIONS, MEMBERS, Definition, any_success, counted_on
 from selfmoa.bench._diversity import PromptFacts, distinct, prompt_facts, self_bleu, spread
 from selfmoa.bench._duplicates import Fence, clusters, near_duplicates
 from selfmoa.bench._evaluate import OBJECTIVES, Answer, GateJudges, JudgeNote, Measured, answer_batch, answers, score
 from selfmoa.bench._metrics import (
-    DEFINITIONS,
-    MEMBERS,
-    Definition,
     Metric,
     MetricChange,
-    any_success,
     by_hazard,
     compare_metrics,
-    counted_on,
     item_rows,
     rate,
     summarise,
 )
 from selfmoa.bench._ppi import Corrected, Stratum, ppi_mean, rogan_gladen, sensitivity_band
+from selfmoa.bench._preference import TIE, Preference, with_preferences
 from selfmoa.bench._sentences import cell, change_cell
 from selfmoa.bench._sets import KINDS, SETS, EvaluationSets, Removal, SetName, Touch, build_sets, check_disjoint
 from selfmoa.bench._significance import detectable_change, detectable_rate_change, equivalence_p, holm, mcnemar_p
@@ -40,6 +37,7 @@ __all__ = [
     "MEMBERS",
     "OBJECTIVES",
     "SETS",
+    "TIE",
     "Agreement",
     "Answer",
     "Comparison",
@@ -55,6 +53,7 @@ __all__ = [
     "Metric",
     "MetricChange",
     "MetricVerdict",
+    "Preference",
     "PromptFacts",
     "Removal",
     "SetName",
@@ -101,4 +100,5 @@ __all__ = [
     "summarise",
     "table_rows",
     "verdict",
+    "with_preferences",
 ]

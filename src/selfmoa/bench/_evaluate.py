@@ -126,6 +126,10 @@ class Measured:
     """1 = every constraint is met, 0 = one is not."""
     following_loose: float | None = None
     following_reason: str = ""
+    compared: bool = False
+    """The answer was set against another model's to the same prompt; known only while two models are compared ..."""
+    preferred: float | None = None
+    """... and which one is preferred: 1 = this, 0.5 = neither, 0 = the other; None where nobody could say."""
 
 
 def answers(

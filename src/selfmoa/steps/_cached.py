@@ -8,14 +8,14 @@ from dataclasses import asdict, replace
 from typing import TypeVar
 
 from selfmoa.generate import Generation, Generator, Request
-from selfmoa.judge import Evaluator, Item, Objective
+from selfmoa.judge import Comparison, Evaluator, Item, Objective
 from selfmoa.recipe import Sampling
 from selfmoa.records import Score
 from selfmoa.run import Cache, cache_key
 
-__all__ = ["CachedGenerator", "CachedJudge"]
+__all__ = ["CachedGenerator", "CachedJudge", "remembered"]
 
-Kept = TypeVar("Kept", Generation, Score)
+Kept = TypeVar("Kept", Generation, Score, Comparison)
 
 
 class CachedGenerator:
@@ -35,7 +35,7 @@ class CachedGenerator:
         def make(places: Sequence[int]) -> Sequence[Generation]:
             return self._generator.generate([requests[place] for place in places], sampling, role=role, seed=seed)
 
-        return _remembered(self._cache, keys, Generation, make)
+        return remembered(self._cache, keys, Generation, make)
 
 
 class CachedJudge:
@@ -58,11 +58,11 @@ class CachedJudge:
         def make(places: Sequence[int]) -> Sequence[Score]:
             return self._judge.score([items[place] for place in places])
 
-        votes = _remembered(self._cache, keys, Score, make, keep=lambda vote: vote.value is not None)
+        votes = remembered(self._cache, keys, Score, make, keep=lambda vote: vote.value is not None)
         return [replace(vote, response_id=item.id) for vote, item in zip(votes, items, strict=True)]
 
 
-def _remembered(
+def remembered(
     cache: Cache,
     keys: Sequence[str],
     kind: type[Kept],
