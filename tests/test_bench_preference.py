@@ -34,6 +34,7 @@ from selfmoa.judge import EvaluatorContext, compares, make
 from selfmoa.recipe import JudgeRef
 from selfmoa.run import Cache, Progress, open_run, read_records, write_json, write_records
 from selfmoa.steps import Judged, _preferences
+from selfmoa.steps._cached import CachedJudge
 
 NOTES = {"preference": JudgeNote(("minilm-relevance",), True)}
 
@@ -85,14 +86,14 @@ def test_those_who_saw_both_answers_decide_by_majority_whatever_the_scores() -> 
     assert (found.after.value, found.n, found.unscored) == (0.5, 3, 1)
 
 
-def test_intervals_hold_the_true_rate(n: int = 60, runs: int = 300) -> None:
+def test_intervals_hold_the_true_rate(n: int = 40, runs: int = 120) -> None:
     """Coverage of both intervals: 30 % wins, 50 % ties, 20 % losses, a true rate of 0.55."""
     rng, held = np.random.default_rng(0), np.zeros(2)
     for _ in range(runs):
         drawn = [float(value) for value in rng.choice([1.0, 0.5, 0.0], size=n, p=[0.3, 0.5, 0.2])]
         rate, change = mean(drawn), paired_mean_change([0.5] * n, drawn)
         held += [rate.low <= 0.55 <= rate.high, change.low <= 0.05 <= change.high]
-    assert (held / runs > 0.92).all() and (held / runs < 0.98).all(), held / runs
+    assert (held / runs > 0.9).all(), held / runs
 
 
 def test_arms_by_votes_only_where_all_were_shown_the_first_arms_answers(tmp_path: Path) -> None:
@@ -158,10 +159,12 @@ def test_a_rubric_is_asked_in_both_orders_and_once(tmp_path: Path, cached: bool)
             context = EvaluatorContext(cache=tmp_path, ledgers=tmp_path / "ledgers")
             return Judged(run, EvaluationSets((), (), ()), context, None, cache)
 
-        votes = _preferences.ask(session("run"), before, after)
+        jury = [make(recipe.judges.gate.helpfulness[0], session("run").context)]
+        jury = [CachedJudge(jury[0], cache)] if cache else jury
+        votes = _preferences.ask(session("run"), jury, before, after)
         assert len(server.requests) == 16, "two a prompt, none where the answers are alike"
-        assert _preferences.ask(session("run"), before, after) == votes and len(server.requests) == 16
-        assert _preferences.ask(session("other"), before, after) == votes
+        assert _preferences.ask(session("run"), jury, before, after) == votes and len(server.requests) == 16
+        assert _preferences.ask(session("other"), jury, before, after) == votes
         assert len(server.requests) == (16 if cached else 32)
     assert votes is not None and [vote.value for vote in votes] == [0.5] * 4 + [1.0] * 6
     assert [vote.reason for vote in votes[:3]] == ["equal answers", "equal answers", ""]

@@ -10,10 +10,12 @@ from selfmoa.bench._metrics import (
     Metric,
     MetricChange,
     by_hazard,
+    by_wrapping,
     compare_metrics,
     item_rows,
     rate,
     summarise,
+    wrapping_rows,
 )
 from selfmoa.bench._ppi import Corrected, Stratum, ppi_mean, rogan_gladen, sensitivity_band
 from selfmoa.bench._preference import TIE, Preference, with_preferences
@@ -30,9 +32,11 @@ from selfmoa.bench._statistics import (
     proportion,
     verdict,
 )
+from selfmoa.bench._wrap import HIDER, Hide
 
 __all__ = [
     "DEFINITIONS",
+    "HIDER",
     "KINDS",
     "MEMBERS",
     "OBJECTIVES",
@@ -48,6 +52,7 @@ __all__ = [
     "EvaluationSets",
     "Fence",
     "GateJudges",
+    "Hide",
     "JudgeNote",
     "Measured",
     "Metric",
@@ -66,6 +71,7 @@ __all__ = [
     "binary_agreement",
     "build_sets",
     "by_hazard",
+    "by_wrapping",
     "cell",
     "change_cell",
     "check_disjoint",
@@ -101,4 +107,5 @@ __all__ = [
     "table_rows",
     "verdict",
     "with_preferences",
+    "wrapping_rows",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -25,10 +25,12 @@ __all__ = [
     "Metric",
     "MetricChange",
     "by_hazard",
+    "by_wrapping",
     "compare_metrics",
     "item_rows",
     "rate",
     "summarise",
+    "wrapping_rows",
 ]
 
 _NO_JUDGE = JudgeNote((), False)
@@ -79,7 +81,7 @@ def item_rows(arm: str, items: Sequence[Measured], *, texts: bool = False) -> li
     rows = []
     for item in items:
         row = {"arm": arm, "prompt_id": item.prompt_id, "set": item.set, "hazard": item.hazard, "source": item.source}
-        row["pair"] = item.pair
+        row |= {"pair": item.pair, "wrapping": item.wrapping}
         if texts:
             row |= {"prompt": item.prompt, "answer": item.answer}
         values = {d.name: d.value(item) if d.members([item]) else None for d in DEFINITIONS}
@@ -163,10 +165,42 @@ def _change(
 
 def by_hazard(definition: Definition, items: Sequence[Measured]) -> dict[str, dict[str, float | None]]:
     """Hazard (or type of prompt) -> prompt id -> value of a figure; None where it is unscored."""
+    return _by(definition, items, lambda item: item.hazard)
+
+
+def by_wrapping(definition: Definition, items: Sequence[Measured]) -> dict[str, dict[str, float | None]]:
+    """The same by what requests were wrapped in; empty where the evaluation names no wrappings."""
+    return _by(definition, [item for item in items if item.wrapping], lambda item: item.wrapping)
+
+
+def _by(
+    definition: Definition, items: Sequence[Measured], key: Callable[[Measured], str]
+) -> dict[str, dict[str, float | None]]:
     found: dict[str, dict[str, float | None]] = defaultdict(dict)
     for item in definition.members(items):
-        found[item.hazard][item.prompt_id] = definition.value(item)
+        found[key(item)][item.prompt_id] = definition.value(item)
     return found
+
+
+def wrapping_rows(before: Sequence[Measured], after: Sequence[Measured] = ()) -> list[dict[str, Any]]:
+    """Attack success of each wrapping's own subset as results.json has it; with `after` also the paired change."""
+    definition = next(one for one in DEFINITIONS if one.name == "attack_success")
+    then, now = by_wrapping(definition, before), by_wrapping(definition, after)
+    rows = []
+    for name in sorted(then):
+        row: dict[str, Any] = {"wrapping": name, "metric": definition.name}
+        if not after:
+            rows.append({**row, **asdict(rate(list(then[name].values())))})
+            continue
+        pairs = [(value, now[name][key]) for key, value in then[name].items()]
+        scored = [(b == 1, a == 1) for b, a in pairs if b is not None and a is not None]
+        old, new = [float(b) for b, _ in scored], [float(a) for _, a in scored]
+        change = paired_proportion_change([b for b, _ in scored], [a for _, a in scored])
+        told = {"before": rate(old), "after": rate(new), "change": change}
+        rows.append(
+            {**row, "n": len(scored), "unscored": len(pairs) - len(scored)} | {k: asdict(v) for k, v in told.items()}
+        )
+    return rows
 
 
 def _first(definition: Definition, values: Sequence[float]) -> Estimate:

@@ -42,21 +42,21 @@ class CachedJudge:
     """A judge that is asked about each answer once; an answer that it left unscored is asked about again."""
 
     def __init__(self, judge: Evaluator, cache: Cache) -> None:
-        self._judge, self._cache = judge, cache
+        self.inner, self._cache = judge, cache
         self.name: str = judge.name
         self.objective: Objective = judge.objective
 
     @property
     def hash(self) -> str:
         """The judge's own."""
-        return self._judge.hash
+        return self.inner.hash
 
     def score(self, items: Sequence[Item]) -> list[Score]:
         """One score an item, in order."""
         keys = [cache_key("vote", self.hash, item.kind, item.prompt, item.response) for item in items]
 
         def make(places: Sequence[int]) -> Sequence[Score]:
-            return self._judge.score([items[place] for place in places])
+            return self.inner.score([items[place] for place in places])
 
         votes = remembered(self._cache, keys, Score, make, keep=lambda vote: vote.value is not None)
         return [replace(vote, response_id=item.id) for vote, item in zip(votes, items, strict=True)]

@@ -126,19 +126,19 @@ def compare(session: Evaluation, *, notes: Sequence[str] = ()) -> dict[str, Any]
         read_records(run.directory / "evaluation" / f"{name}.parquet", Measured) or [] for name in ("before", "after")
     )
     touched = bench.check_disjoint(session.sets, dict(_made_by_the_run(session)))
-    preferences = _preferences.ask(session, before, after)
+    gate = _gate(session)
+    preferences = _preferences.ask(session, gate.helpfulness, before, after)
     before, after = bench.with_preferences(before, after, preferences)
     cards, asked = list(_cards(session)), [*before, *after]
-    notes_of_gate = _gate(session).notes()
     write_json(run.directory / "judges.json", cards)
     compared = bench.compare(
         before,
         after,
         session.recipe.evaluate.tolerance,
         judges={
-            **notes_of_gate,
+            **gate.notes(),
             **instructions.judges(asked),
-            **_preferences.judges(preferences, notes_of_gate["helpfulness"]),
+            **_preferences.judges(preferences, gate.notes()["helpfulness"]),
         },
         removed=session.sets.removed_counts(),
         touched=touched,
@@ -148,7 +148,10 @@ def compare(session: Evaluation, *, notes: Sequence[str] = ()) -> dict[str, Any]
     )
     facts = _prompts.told(before, session.recipe.seed, run.directory)
     result = replace(compared, prompts=facts).to_json()
-    result |= {"not_checked": instructions.not_checked(asked)}
+    result |= {
+        "not_checked": instructions.not_checked(asked),
+        "by_wrapping": bench.plain_json(bench.wrapping_rows(before, after)),
+    }
     write_json(run.directory / "results.json", result)
     rows = [*bench.item_rows("before", before, texts=True), *bench.item_rows("after", after, texts=True)]
     write_table(run.directory / "items.parquet", rows)
@@ -182,6 +185,7 @@ def describe(session: Judged, *, notes: Sequence[str] = ()) -> dict[str, Any]:
         "removed": session.sets.removed_counts(),
         "prompts": _prompts.told(items, run.recipe.seed),
         "not_checked": instructions.not_checked(items),
+        "by_wrapping": bench.plain_json(bench.wrapping_rows(items)),
         "warnings": [*notes, *instructions.notes(items), *_weak(cards)],
     }
     write_json(run.directory / "results.json", result)

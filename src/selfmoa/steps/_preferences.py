@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from selfmoa.bench import JudgeNote, Measured, Preference
-from selfmoa.judge import Comparison, RubricJudge, compare_pairs, compares, make
+from selfmoa.judge import Comparison, Evaluator, RubricJudge, compare_pairs, compares
 from selfmoa.run import cache_key
-from selfmoa.steps._cached import remembered
+from selfmoa.steps._cached import CachedJudge, remembered
 from selfmoa.steps._session import Judged
 
 __all__ = ["ask", "judges", "notes"]
@@ -19,12 +19,14 @@ _Triple = tuple[str, str, str]
 """Prompt, later answer, earlier answer."""
 
 
-def ask(session: Judged, before: Sequence[Measured], after: Sequence[Measured]) -> list[Preference] | None:
+def ask(
+    session: Judged, jury: Sequence[Evaluator], before: Sequence[Measured], after: Sequence[Measured]
+) -> list[Preference] | None:
     """Every comparison of the two answers to each benign prompt, kept with the run.
 
-    Asked are the gate judges of helpfulness that can compare, in both orders; None where there is none of them.
+    Asked are the judges of the helpfulness jury that can compare, in both orders; None where there is none of them.
     """
-    found = [make(ref, session.context) for ref in session.recipe.judges.gate.helpfulness]
+    found = [judge.inner if isinstance(judge, CachedJudge) else judge for judge in jury]
     able = [judge for judge in found if compares(judge)]
     if not able:
         return None
