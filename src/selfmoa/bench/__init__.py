@@ -17,6 +17,7 @@ from selfmoa.bench._metrics import (
     summarise,
     wrapping_rows,
 )
+from selfmoa.bench._pool import Pooled, pool
 from selfmoa.bench._ppi import Corrected, Stratum, ppi_mean, rogan_gladen, sensitivity_band
 from selfmoa.bench._preference import TIE, Preference, with_preferences
 from selfmoa.bench._sentences import cell, change_cell
@@ -58,6 +59,7 @@ __all__ = [
     "Metric",
     "MetricChange",
     "MetricVerdict",
+    "Pooled",
     "Preference",
     "PromptFacts",
     "Removal",
@@ -93,6 +95,7 @@ __all__ = [
     "paired_mean_change",
     "paired_proportion_change",
     "plain_json",
+    "pool",
     "ppi_mean",
     "prompt_facts",
     "proportion",

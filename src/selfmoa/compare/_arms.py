@@ -132,7 +132,7 @@ def _same_prompts(one: Arm, other: Arm) -> None:
     ]
     raise UsageError(
         f"{one.name} and {other.name} answered different prompts: {'; '.join(parts)}. Evaluate both on the same sets "
-        "(same recipe and seed)."
+        "(same recipe and seed), or pool runs of one recipe with different seeds (--pool)."
     )
 
 
