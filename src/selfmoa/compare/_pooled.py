@@ -140,11 +140,12 @@ def _known(before: Arm, after: Arm, tolerance: float) -> list[tuple[str, MetricC
     if not (before.known and after.known):
         return []
     one, other = Capability(before.known), Capability(after.known)
-    return [
-        (change.name, change, {key: float(other.right(change.name)[key]) - float(right)
-                               for key, right in one.right(change.name).items()})
-        for change in metric_changes(one, other, tolerance)
-    ]  # fmt: skip
+    found = []
+    for change in metric_changes(one, other, tolerance):
+        then, now = one.right(change.name), other.right(change.name)
+        moved = {" ".join(question): float(now[question]) - float(right) for question, right in then.items()}
+        found.append((change.name, change, moved))
+    return found
 
 
 def _figure(name: str, runs: Sequence[_Run], tolerance: float) -> PooledFigure:

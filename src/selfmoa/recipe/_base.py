@@ -49,8 +49,13 @@ def _as_mapping(key: str) -> BeforeValidator:
     return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
 
 
+def _as_values(value: Any) -> Any:
+    """A plain table may stand for one of templates."""
+    return value.model_dump() if type(value) is DataRef else value
+
+
 Data = Annotated[DataRef, _as_mapping("ref")]
-Wrap = Annotated[WrapRef, _as_mapping("ref")]
+Wrap = Annotated[WrapRef, _as_mapping("ref"), BeforeValidator(_as_values)]
 
 
 Judge = Annotated[JudgeRef, _as_mapping("name")]
