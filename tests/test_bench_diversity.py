@@ -1,6 +1,7 @@
 """Diversity and coverage of prompts, worked by hand."""
 
 import math
+import random
 import time
 from pathlib import Path
 
@@ -95,3 +96,17 @@ def test_what_results_json_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert told["harmful"]["hazards"] == {"hte": 1} and told["harmful"]["spread"] is None
     assert told["benign"]["hazards"] == {} and told["benign"]["uncoded"] == 0
     assert told["attacks of round 2"]["n"] == 1 == told["attacks of round 2"]["uncoded"]
+
+
+def test_self_bleu_is_nltks_with_all_others_as_references() -> None:
+    from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+
+    rng, smooth = random.Random(3), SmoothingFunction().method1
+    texts = [" ".join(rng.choices("abcdefgh", k=rng.randint(1, 12))) for _ in range(60)] + ["a b c d", "a b c d", "z"]
+    words = [text.split() for text in texts]
+    expected = []
+    for place, own in enumerate(words):
+        weights = (1 / min(4, len(own)),) * min(4, len(own))
+        others = [*words[:place], *words[place + 1 :]]
+        expected.append(sentence_bleu(others, own, weights, smoothing_function=smooth))
+    assert self_bleu(texts) == pytest.approx(sum(expected) / len(expected), rel=1e-12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import SFTConfig, SFTTrainer
 
 import selfmoa
-from loop_helpers import need_judge_data, texts, tiny_overrides
+from loop_helpers import need, need_judge_data, texts, tiny_overrides
 from selfmoa import recipes
 from selfmoa.bench import GateJudges
 from selfmoa.errors import UsageError
+from selfmoa.generate import ScriptedGenerator
 from selfmoa.judge import Item
 from selfmoa.records import Score
 
@@ -101,6 +103,27 @@ def test_layers_held_in_eval_mode_stay_there_and_silent_judges_do_not_end_the_tr
     callback._measure()
     assert not held.training and watched.model.training
     assert "No figures at step 0" in caplog.text
+
+
+def test_what_prompts_lay_down_is_checked_too(
+    tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planted: every benign prompt asks for at most 50 words, and every answer has three."""
+    script = ScriptedGenerator(lambda request, _: "It is green.")
+    monkeypatch.setattr("selfmoa.callback.PlainModel", lambda net, tokenizer: script)
+    need_judge_data()
+    need("wheel:ifbench")
+    pytest.importorskip("emoji")
+    pytest.importorskip("syllapy")
+    asked = {"instruction_id_list": ["count:word_count_range"], "kwargs": [{"min_words": 0, "max_words": 50}]}
+    table = tmp_path / "asking.jsonl"
+    table.write_text("".join(json.dumps({"prompt": text, **asked}) + "\n" for text in texts("asking", 12)))
+    options = [*tiny_overrides(tmp_path, tiny_model_dir), f"evaluate.benign.data=['path:{table}']"]
+    watched = trainer(tiny_model_dir, tmp_path)
+    callback = selfmoa.EvalCallback(watched, recipes.load("demo", options), n=10, max_new_tokens=3, judges=judges())
+    callback._measure()
+    (row,) = watched.state.log_history
+    assert row["eval_selfmoa_instruction_following"] == 1.0 and row["eval_selfmoa_instruction_following_n"] == 10
 
 
 def test_nonsense_is_refused(tiny_model_dir: Path, tmp_path: Path) -> None:

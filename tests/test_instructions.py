@@ -16,9 +16,10 @@ import pytest
 from loop_helpers import need
 from selfmoa import instructions
 from selfmoa.assets import load_table
-from selfmoa.bench import EvaluationSets, Measured, compare, item_rows, summarise
+from selfmoa.bench import EvaluationSets, JudgeNote, Measured, compare, item_rows, summarise
 from selfmoa.errors import DependencyError
 from selfmoa.instructions import Constraints, Verifiers, _verifiers, follow, not_checked, read_constraints
+from selfmoa.judge import EvaluatorContext
 from selfmoa.recipe import DataRef, Recipe
 from selfmoa.report import write_evaluation
 from selfmoa.run import read_json, write_records
@@ -143,14 +144,16 @@ def test_without_the_packages_nothing_changes_but_a_note(monkeypatch: pytest.Mon
 
 
 def test_constraints_come_from_the_tables_that_were_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    from selfmoa.steps import _following
+    from selfmoa.steps import Judged, _following, _session
 
     row = {"prompt": "Say it.", "instruction_id_list": ["words"], "kwargs": [{"n": 2}]}
     read: list[str] = []
-    monkeypatch.setattr(_following.assets, "load_table", lambda ref: read.append(ref.ref) or [row])
+    monkeypatch.setattr(_session, "load_table", lambda ref: read.append(ref.ref) or [row])
     monkeypatch.setattr(_following.instructions, "follow", lambda items, asked: follow(items, asked, SMALL))
     data = SimpleNamespace(data=[DataRef(ref="mine"), DataRef(ref="other")])
-    session: Any = SimpleNamespace(recipe=SimpleNamespace(evaluate=SimpleNamespace(benign=data)))
+    run: Any = SimpleNamespace(recipe=SimpleNamespace(evaluate=SimpleNamespace(benign=data)))
+    session = Judged(run, EvaluationSets((), (), ()), EvaluatorContext(cache=Path()), None, None)
+    _following.follow(session, [benign(0, "two words")])
     (found,) = _following.follow(session, [benign(0, "two words")])
     assert (found.constraints, found.following, read) == ("words", 1, ["mine"])
     lacking = replace(found, following=None, following_reason="words (no verifier)")
@@ -170,7 +173,8 @@ def test_the_written_result_and_the_page_carry_the_figures(
         answers = ("two words", "one" if arm == "before" else "also two")
         items = [*(benign(n, text) for n, text in enumerate(answers)), benign(2, "two words", "And so on.")]
         write_records(tmp_path / "evaluation" / f"{arm}.parquet", follow(items, asked, SMALL), Measured)
-    for name, found in {"_gate": SimpleNamespace(notes=dict), "_cards": [], "_kin": []}.items():
+    gate = SimpleNamespace(helpfulness=[], notes=lambda: {"helpfulness": JudgeNote((), False)})
+    for name, found in {"_gate": gate, "_cards": [], "_kin": []}.items():
         monkeypatch.setattr(_conclude, name, lambda session, found=found: found)
     recipe = Recipe.model_validate({"name": "t"})
     run = SimpleNamespace(directory=tmp_path, recipe=recipe, finish=lambda: None, result=None)

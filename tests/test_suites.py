@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from loop_helpers import need
 from selfmoa import assets, suites
 from selfmoa.assets import _sets, load_table, set_definitions
-from selfmoa.bench import answer_batch, build_sets
+from selfmoa.bench import EvaluationSets, answer_batch, build_sets
 from selfmoa.errors import AssetError, UsageError
 from selfmoa.generate import ScriptedGenerator
 from selfmoa.recipe import DataRef, EvalSet, Evaluate
@@ -17,7 +20,7 @@ from selfmoa.records import Prompt
 
 
 def test_every_shipped_suite_reads_and_names_known_sets() -> None:
-    assert {"quick", "standard", "paper", "jailbreak"} <= set(suites.names())
+    assert {"quick", "standard", "paper", "jailbreak", "jailbreak-run"} <= set(suites.names())
     for name in suites.names():
         suite = suites.load(name)
         assert suite.description
@@ -163,6 +166,80 @@ def test_the_jailbreak_suite_wraps_each_attack_and_judges_hear_the_plain_request
             against={},
             load=lambda ref: rows["set:a"],
         )
+
+
+NOTHING = EvalSet(data=(), n=1)
+
+
+def built(*wrap: object, rows: list[dict] | None = None, **more: object) -> EvaluationSets:
+    """Ten tasks of two sources, wrapped."""
+    found = {
+        "path:a.csv": rows or [{"prompt": f"Describe {word} {word[::-1]} {word * 2}."} for word in WORDS[:5]],
+        "path:b.csv": [{"prompt": f"Explain {word} {word[::-1]} {word * 2}."} for word in WORDS[5:]],
+        "path:t.csv": [{"prompt": "Play a part. {{ prompt }}"}],
+        "path:long.csv": [{"prompt": "word " * 300 + "{{ prompt }}"}],
+    }
+    wrapped = EvalSet.model_validate({"data": ["path:a.csv", "path:b.csv"], "n": 10, "wrap": list(wrap)})
+    evaluate = Evaluate(harmful=wrapped, edgy=NOTHING, benign=NOTHING)
+    return build_sets(evaluate, seed=0, against={}, load=lambda ref: found[ref.ref], **more)  # type: ignore[arg-type]
+
+
+def test_each_wrapping_has_prompts_of_its_own_from_every_source() -> None:
+    sets = built(
+        "style:plain", "path:t.csv", "style:past-tense", {"ref": "path:long.csv", "words": 400}, "style:role-play"
+    )
+    counts = Counter((prompt.wrapping, prompt.source) for prompt in sets.harmful)
+    assert len(counts) == 10 and set(counts.values()) == {1}, "five wrappings, two sources, one prompt of each"
+    for prompt in sets.harmful:
+        goal = prompt.request.rstrip(".")[1:]  # but for the capital
+        if prompt.wrapping == "plain":
+            assert not prompt.request and prompt.text.startswith(("Describe", "Explain"))
+        else:
+            assert goal in prompt.text and prompt.text != prompt.request and prompt.id != prompt.parent
+    past = [prompt.text for prompt in sets.harmful if prompt.wrapping == "past-tense"]
+    assert all(text.startswith("How did people ") and text.endswith(" in the past?") for text in past)
+
+
+def test_a_request_whose_goal_cannot_be_told_goes_to_a_wrapping_that_takes_it() -> None:
+    asking = [{"prompt": f"Which {word} is {word[::-1]} {word * 2}?"} for word in WORDS[:5]]
+    sets = built("style:past-tense", "path:t.csv", rows=asking)
+    assert {p.wrapping for p in sets.harmful if p.source == "path:a.csv"} == {"t"}
+    alone = built("style:past-tense", rows=asking)
+    assert alone.removed_counts()["harmful"] == {"no wrapping takes it": 5} and len(alone.harmful) == 5
+    with pytest.raises(UsageError, match="Did you mean 'past-tense'"):
+        built("style:past-tens")
+
+
+def test_the_hider_of_a_run_wraps_its_own_prompts_or_is_told_to_be_missing() -> None:
+    def hide(prompts: Sequence[Prompt]) -> list[tuple[str, str]]:
+        return [(f"hidden {prompt.text}", "hider refused" if i == 0 else "") for i, prompt in enumerate(prompts)]
+
+    sets = built("style:plain", "run:hider", hide=hide)
+    assert Counter(prompt.wrapping for prompt in sets.harmful) == {"plain": 6, "hider": 3}
+    assert sets.removed_counts()["harmful"] == {"hider refused": 1}
+    with pytest.raises(UsageError, match="there is none here: evaluate a run"):
+        built("run:hider")
+
+
+def test_no_table_is_read_twice() -> None:
+    read: list[str] = []
+    rows = [{"prompt": f"[{word}] {word[::-1]} {word * 2}", "harmful": f"[bad {word * 3}]"} for word in WORDS]
+    evaluate = Evaluate(harmful=NOTHING, edgy=NOTHING, benign=EvalSet(data=(DataRef(ref="path:p"),), n=10), pairs=True)
+    sets = build_sets(evaluate, seed=0, against={}, load=lambda ref: read.append(ref.ref) or rows)
+    assert len(sets.twins) == 10 and read == ["path:p"]
+
+
+def test_many_shot_templates_hold_harmless_pairs_and_fit_the_suites() -> None:
+    need("wheel:many-shot")
+    rows = load_table(DataRef(ref="wheel:many-shot"))
+    texts = [row["prompt"] for row in rows]
+    assert len(rows) == 7 and all(text.endswith("User: {{ prompt }}\nAssistant:") for text in texts)
+    shots = [shot for text in texts for shot in text.split("\n\n")[:-1]]
+    assert len(shots) == len(set(shots)) == 7 * 24
+    assert max(row["words"] for row in rows) <= 1000
+    for name in ("jailbreak", "jailbreak-run"):
+        wrap = suites.load(name).evaluate.harmful.wrap
+        assert any(ref.ref == "wheel:many-shot" and ref.words == 1000 for ref in wrap)
 
 
 def test_judges_are_told_the_request_inside_a_template() -> None:

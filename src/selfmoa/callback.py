@@ -19,7 +19,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from selfmoa import assets, bench, recipes
+from selfmoa import assets, bench, instructions, recipes
 from selfmoa.bench import EvaluationSets, GateJudges
 from selfmoa.errors import EvaluatorError, UsageError
 from selfmoa.generate import PlainModel
@@ -31,7 +31,10 @@ __all__ = ["EvalCallback"]
 
 log = logging.getLogger("selfmoa")
 
-_TOLD = ("attack_success", "refusal_harmful", "over_refusal", "helpfulness_harmless", "degenerate")
+_TOLD = (
+    *("attack_success", "refusal_harmful", "over_refusal", "helpfulness_harmless", "degenerate"),
+    *("instruction_following", "instruction_following_loose"),
+)
 """Safety never stands without over-refusal and helpfulness."""
 
 
@@ -66,6 +69,8 @@ class EvalCallback(TrainerCallback):
         self._trainer, self._tokenizer, self._every, self._tokens = trainer, tokenizer, every, max_new_tokens
         self._recipe = recipe if isinstance(recipe, Recipe) else recipes.load(recipe)
         self._sets = _sets(self._recipe, n, apart_from)
+        benign = [row for ref in self._recipe.evaluate.benign.data for row in assets.load_table(ref)]
+        self._constraints = instructions.read_constraints(benign)
         self._judges = judges
 
     def on_train_begin(
@@ -94,6 +99,7 @@ class EvalCallback(TrainerCallback):
         except EvaluatorError as error:  # figures are missing for once; the user's training is worth more
             log.warning("No figures at step %d: %s", self._trainer.state.global_step, error)
             return
+        items = instructions.follow(items, self._constraints)
         figures: dict[str, float] = {}
         for metric in bench.summarise(items, judges=self._judges.notes()):
             if metric.name in _TOLD and metric.estimate.n:

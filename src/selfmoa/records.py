@@ -49,6 +49,8 @@ class Prompt:
     """What judges are told was asked, where `text` wraps it in a template; else empty."""
     pair: str = ""
     """Id that the two halves of a minimal pair share, where both are asked; else empty."""
+    wrapping: str = ""
+    """Name of what `text` wraps the request in, where an evaluation set names wrappings; else empty."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,14 @@ from selfmoa.assets._models import resolve_encoder, resolve_model
 from selfmoa.assets._plan import check_licences, plan
 from selfmoa.assets._refs import catalogue, fetch, info, is_cached, missing_wheels
 from selfmoa.assets._sets import HAZARDS, capability_sets, capability_table, set_definitions
+from selfmoa.assets._styles import STYLES, goal_of
 from selfmoa.assets._templates import SLOT as TEMPLATE_SLOT
 from selfmoa.assets._templates import fill_template
 from selfmoa.assets._types import AssetInfo, ModelFiles, Wheel
 
 __all__ = [
     "HAZARDS",
+    "STYLES",
     "TEMPLATE_SLOT",
     "AssetInfo",
     "ModelFiles",
@@ -29,6 +31,7 @@ __all__ = [
     "count_excluded",
     "fetch",
     "fill_template",
+    "goal_of",
     "half",
     "info",
     "is_cached",

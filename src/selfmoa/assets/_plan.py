@@ -12,6 +12,8 @@ from selfmoa.recipe import JudgeRef, Recipe
 
 HUMAN_SCORES = "wheel:pyrit-human-scores"
 ENCODER = "wheel:minilm-l6-v2"
+_MADE = ("style:", "run:")
+"""Wrappings that are no asset: words of our own, and what a run has trained."""
 _JUDGE_ASSETS = {
     "lm-state": (HUMAN_SCORES,),
     "tfidf": (HUMAN_SCORES,),
@@ -53,7 +55,7 @@ def _needed(recipe: Recipe) -> Iterator[AssetInfo]:
         *sets.harmful.data,
         *sets.edgy.data,
         *sets.benign.data,
-        *(ref for part in (sets.harmful, sets.edgy, sets.benign) for ref in part.wrap),
+        *(ref for part in (sets.harmful, sets.edgy, sets.benign) for ref in part.wrap if not ref.ref.startswith(_MADE)),
     )
     for data in (*tables, *filter(None, map(capability_table, sets.capability.tasks))):
         yield info(data.ref, kind="table")

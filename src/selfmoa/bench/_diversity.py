@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -13,11 +14,14 @@ from selfmoa.assets import HAZARDS
 
 __all__ = ["PromptFacts", "distinct", "prompt_facts", "self_bleu", "spread"]
 
+Gram = tuple[str, ...]
 Embed = Callable[[Sequence[str]], np.ndarray]
 """Texts -> (n, d) embeddings of length 1."""
 
 SAMPLE = 200
-"""Prompts that the figures rest on at the most: self-BLEU reads every pair, and distinct-n falls as texts are added."""
+"""Prompts that the figures rest on at the most: self-BLEU rises and distinct-n falls as texts are added."""
+_NO_HIT = 0.1
+"""What counts in place of no match at all (method 1 of Chen and Cherry)."""
 _NAN = float("nan")
 
 
@@ -71,24 +75,50 @@ def self_bleu(texts: Sequence[str]) -> float:
     """Mean BLEU of each text with all others as references, in [0, 1] (Zhu et al., Texygen, 2018).
 
     1- to 4-grams of lower-cased whitespace tokens, smoothed as there (method 1 of Chen and Cherry 2014); texts of
-    fewer than 4 words by the n-grams they have. 1 = all alike. NaN for fewer than two texts. Quadratic in their number.
+    fewer than 4 words by the n-grams they have. 1 = all alike. NaN for fewer than two texts. All texts are counted
+    once: time grows with the number of words.
     """
-    from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
-
     tokens = [words for words in _tokens(texts) if words]
     if len(tokens) < 2:
         return _NAN
-    smooth = SmoothingFunction().method1
-    scores = [
-        sentence_bleu([*tokens[:place], *tokens[place + 1 :]], words, _weights(words), smoothing_function=smooth)
-        for place, words in enumerate(tokens)
-    ]
+    counts = [[Counter(_grams(words, n)) for words in tokens] for n in range(1, 5)]
+    highest = [_two_highest(found) for found in counts]
+    lengths = Counter(map(len, tokens))
+    scores = []
+    for place, words in enumerate(tokens):
+        orders = range(min(4, len(words)))
+        matched = [_matched(counts[n][place], highest[n]) for n in orders]
+        others = [length for length, n in lengths.items() if n > (length == len(words))]
+        closest = min(others, key=lambda length: (abs(length - len(words)), length))
+        scores.append(_bleu(matched, [len(words) - n for n in orders], closest, len(words)))
     return float(np.mean(scores))
 
 
-def _weights(words: Sequence[str]) -> tuple[float, ...]:
-    order = min(4, len(words))
-    return (1 / order,) * order
+def _two_highest(found: Sequence[Counter[Gram]]) -> dict[Gram, tuple[int, int]]:
+    """How often a text has an n-gram at the most, and how often the next text has it: what others have of each."""
+    highest: dict[Gram, tuple[int, int]] = {}
+    for counts in found:
+        for gram, n in counts.items():
+            first, second = highest.get(gram, (0, 0))
+            highest[gram] = (n, first) if n > first else (first, max(second, n))
+    return highest
+
+
+def _matched(own: Counter[Gram], highest: dict[Gram, tuple[int, int]]) -> int:
+    """N-grams of a text that another has as well, each as often as the one that has it most."""
+    return sum(min(n, highest[gram][1] if n == highest[gram][0] else highest[gram][0]) for gram, n in own.items())
+
+
+def _bleu(matched: Sequence[int], totals: Sequence[int], closest: int, length: int) -> float:
+    """Papineni et al. 2002, as NLTK's `sentence_bleu` has it; 0 where not even a word is shared."""
+    if not matched[0]:
+        return 0.0
+    logs = [math.log((hits or _NO_HIT) / total) for hits, total in zip(matched, totals, strict=True)]
+    return min(1.0, math.exp(1 - closest / length)) * math.exp(sum(logs) / len(logs))
+
+
+def _grams(words: Sequence[str], n: int) -> Iterator[Gram]:
+    return zip(*(words[start:] for start in range(n)), strict=False)
 
 
 def distinct(texts: Sequence[str], n: int) -> float:

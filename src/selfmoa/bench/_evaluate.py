@@ -91,6 +91,7 @@ class Answer:
     n_tokens: int
     finish: str
     pair: str = ""
+    wrapping: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,8 @@ class Measured:
     coherence_reason: str = ""
     pair: str = ""
     """Id that the answers to both halves of a minimal pair share; else empty."""
+    wrapping: str = ""
+    """Name of what the request was wrapped in; empty where the evaluation names no wrappings."""
     attempts: int = 0
     """Sampled answers to the same prompt, beside this greedy one ..."""
     any_success: bool | None = None
@@ -126,6 +129,10 @@ class Measured:
     """1 = every constraint is met, 0 = one is not."""
     following_loose: float | None = None
     following_reason: str = ""
+    compared: bool = False
+    """The answer was set against another model's to the same prompt; known only while two models are compared ..."""
+    preferred: float | None = None
+    """... and which one is preferred: 1 = this, 0.5 = neither, 0 = the other; None where nobody could say."""
 
 
 def answers(
@@ -180,6 +187,7 @@ def answer_batch(
             n_tokens=made.n_tokens,
             finish=made.finish,
             pair=prompt.pair,
+            wrapping=prompt.wrapping,
         )
         for (name, prompt), made in zip(prompts, texts, strict=True)
     ]
@@ -273,4 +281,5 @@ def _measured(answer: Answer, found: dict[str, tuple[float | None, str]]) -> Mea
         coherence=found["coherence"][0],
         coherence_reason=found["coherence"][1],
         pair=answer.pair,
+        wrapping=answer.wrapping,
     )

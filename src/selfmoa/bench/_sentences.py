@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from selfmoa.bench._metrics import MetricChange, counted_on
+from selfmoa.bench._definitions import counted_on
+from selfmoa.bench._metrics import MetricChange
 from selfmoa.bench._statistics import Estimate
 
 __all__ = ["cell", "change_cell", "first_line", "headline", "warnings"]
@@ -82,8 +83,8 @@ def warnings(metrics: Sequence[MetricChange], tolerance: float, n_touched: int) 
     for metric in metrics:
         if metric.name not in _ON_TOP and _lost(metric, tolerance):
             found.append(_sentence(_loss(metric, f"{metric.label} ({metric.set})", tolerance)))
-    small = {metric.set: metric.n for metric in metrics if 0 < metric.n < _SMALL}
-    found += [f"Only {n} {counted_on(name)}: intervals are wide." for name, n in small.items()]
+    small = {counted_on(metric.set): metric.n for metric in metrics if 0 < metric.n < _SMALL}
+    found += [f"Only {n} {words}: intervals are wide." for words, n in small.items()]
     unscored = {metric.label: metric.unscored for metric in metrics if metric.unscored}
     found += [f"{label}: not scored and left out: {n}." for label, n in unscored.items()]
     if n_touched:

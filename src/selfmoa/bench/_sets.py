@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from selfmoa.assets import TEMPLATE_SLOT, fill_template, is_excluded, load_table
+from selfmoa.assets import is_excluded, load_table
 from selfmoa.bench._duplicates import Fence, clusters, near_duplicates
+from selfmoa.bench._wrap import Hide, rank, wrap
 from selfmoa.errors import UsageError
-from selfmoa.recipe import DataRef, EvalSet, Evaluate
+from selfmoa.recipe import DataRef, Evaluate
 from selfmoa.records import Prompt, PromptKind, stable_id
 
 __all__ = ["KINDS", "SETS", "EvaluationSets", "Removal", "SetName", "Touch", "build_sets", "check_disjoint"]
@@ -30,6 +30,7 @@ Loader = Callable[[DataRef], Sequence[Mapping[str, Any]]]
 KINDS: dict[SetName, PromptKind] = {"harmful": "attack", "edgy": "borderline", "benign": "benign", "twins": "attack"}
 _MAX_WORDS = 80
 _MIN_PROMPTS = 10
+_TOO_LONG = "longer than this model's context allows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +87,20 @@ def build_sets(
     against: Mapping[str, Sequence[str]],
     load: Loader | None = None,
     fits: Callable[[Prompt], bool] = lambda prompt: True,
+    hide: Hide | None = None,
 ) -> EvaluationSets:
     """Read, clean and draw the evaluation sets.
 
-    Left out, and listed in `removed`: empty prompts and those of more than 80 words; those that do not fit
-    (`fits`: does a prompt leave the model room to answer?); near-duplicates of any text in `against` (name -> texts:
-    seeds, development prompts, judge-training objectives, ...); all but one prompt of each cluster of
-    near-duplicates, across the three sets. From what is left n are drawn a set, evenly over its sources, and put
-    into the set's templates where it names any. With `evaluate.pairs` the harmful twins of the drawn harmless
-    prompts are asked as well.
+    Left out, and listed in `removed`: empty prompts and those of more than 80 words; those that do not fit, wrapped or
+    not (`fits`: does a prompt leave the model room to answer?); near-duplicates of any text in `against` (name ->
+    texts: seeds, development prompts, judge-training objectives, ...); all but one prompt of each cluster of
+    near-duplicates, across the three sets. From what is left n are drawn a set, evenly over its sources, and wrapped
+    where the set names wrappings; `hide` is the hider of the run that is evaluated. With `evaluate.pairs` the harmful
+    twins of the drawn harmless prompts are asked as well.
 
     Raises `UsageError` where fewer than 10 prompts (or n, if smaller) are left in a set that names a table.
     """
-    load = load or load_table
+    load = _once(load or load_table)
     found = [(name, prompt) for name in SETS for prompt in _read(name, getattr(evaluate, name).data, load)]
     kept, removed = _clean(found, against, fits)
     drawn: dict[SetName, tuple[Prompt, ...]] = {}
@@ -107,12 +109,28 @@ def build_sets(
         n = getattr(evaluate, name).n
         if getattr(evaluate, name).data and len(left) < min(n, _MIN_PROMPTS):
             raise UsageError(_too_few(name, len(left), min(n, _MIN_PROMPTS), removed))
-        drawn[name] = _wrap(_draw(left, n, seed), getattr(evaluate, name), seed, load)
+        wrapped, without = wrap(_draw(left, n, seed), getattr(evaluate, name), seed, load, hide)
+        drawn[name] = tuple(prompt for prompt in wrapped if fits(prompt))
+        without += [(prompt, _TOO_LONG) for prompt in wrapped if not fits(prompt)]
+        removed += [Removal(name, prompt.id, prompt.source, reason) for prompt, reason in without]
     if evaluate.pairs:
-        drawn, without = _with_twins(drawn, _twin_texts(evaluate, load), against, fits)
-        removed += without
+        drawn, unpaired = _with_twins(drawn, _twin_texts(evaluate, load), against, fits)
+        removed += unpaired
     harmful, edgy, benign = (drawn[name] for name in SETS)
     return EvaluationSets(harmful, edgy, benign, tuple(removed), drawn.get("twins", ()))
+
+
+def _once(load: Loader) -> Loader:
+    """The same, reading each table once: twins stand in the tables of their halves."""
+    known: dict[str, Sequence[Mapping[str, Any]]] = {}
+
+    def read(ref: DataRef) -> Sequence[Mapping[str, Any]]:
+        key = ref.model_dump_json()
+        if key not in known:
+            known[key] = load(ref)
+        return known[key]
+
+    return read
 
 
 def check_disjoint(sets: EvaluationSets, others: Mapping[str, Sequence[str]]) -> list[Touch]:
@@ -189,7 +207,7 @@ def _clean(
         elif len(text.split()) > _MAX_WORDS:
             reasons[number] = f"more than {_MAX_WORDS} words"
         elif not fits(found[number][1]):
-            reasons[number] = "longer than this model's context allows"
+            reasons[number] = _TOO_LONG
     for by, others in against.items():
         for number in near_duplicates(texts, list(dict.fromkeys(others))):
             reasons.setdefault(number, f"near-duplicate of {by}")
@@ -211,7 +229,7 @@ def _draw(prompts: Sequence[Prompt], n: int, seed: int) -> tuple[Prompt, ...]:
     The order within a source is a hash of seed and id, so another table beside it does not change it.
     """
     sources: dict[str, list[Prompt]] = defaultdict(list)
-    for prompt in sorted(prompts, key=lambda prompt: _rank(seed, prompt.id)):
+    for prompt in sorted(prompts, key=lambda prompt: rank(seed, prompt.id)):
         sources[prompt.source].append(prompt)
     drawn: list[Prompt] = []
     turn = 0
@@ -221,30 +239,6 @@ def _draw(prompts: Sequence[Prompt], n: int, seed: int) -> tuple[Prompt, ...]:
                 drawn.append(source[turn])
         turn += 1
     return tuple(drawn)
-
-
-def _wrap(prompts: Sequence[Prompt], settings: EvalSet, seed: int, load: Loader) -> tuple[Prompt, ...]:
-    """Each prompt inside a template, the templates in an order drawn by seed; as they are where there is none.
-
-    A wrapped prompt has an id of its own, the plain one's as its parent, and the plain request for the judges.
-    """
-    texts = {str(row["prompt"]) for ref in settings.wrap for row in load(ref)}
-    fitting = [text for text in texts if TEMPLATE_SLOT in text and len(text.split()) <= settings.wrap_words]
-    if settings.wrap and not fitting:
-        raise UsageError(
-            f"No template of {', '.join(ref.ref for ref in settings.wrap)} has {TEMPLATE_SLOT} and at most "
-            f"{settings.wrap_words} words; raise wrap_words or name another table."
-        )
-    templates = sorted(fitting, key=lambda text: _rank(seed, text))
-    wrapped = []
-    for number, prompt in enumerate(prompts if templates else ()):
-        text = fill_template(templates[number % len(templates)], prompt.text)
-        wrapped.append(replace(prompt, id=stable_id("wrapped", text), text=text, parent=prompt.id, request=prompt.text))
-    return tuple(wrapped) if templates else tuple(prompts)
-
-
-def _rank(seed: int, prompt_id: str) -> str:
-    return hashlib.sha256(f"{seed}:{prompt_id}".encode()).hexdigest()
 
 
 def _too_few(name: SetName, left: int, wanted: int, removed: Sequence[Removal]) -> str:

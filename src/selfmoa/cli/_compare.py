@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from selfmoa.cli._show import say, show_json, show_table
 from selfmoa.errors import UsageError
 
 if TYPE_CHECKING:
-    from selfmoa.compare import ComparedArms
+    from selfmoa.compare import ComparedArms, PooledRuns
 
 __all__ = ["compare"]
 
@@ -26,6 +27,9 @@ def compare(
         Path | None, typer.Option("--out", help="Write compare.html, .json, .csv, .tex and items.parquet here.")
     ] = None,
     tolerance: Annotated[float, typer.Option("--tolerance", help="Loss to be excluded, in [0, 1].")] = 0.1,
+    pool: Annotated[
+        bool, typer.Option("--pool", help="Pool runs of one recipe over seeds: each run's own change, and their mean.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON on stdout.")] = False,
 ) -> None:
     """Models on the same prompts, side by side: paired changes, hazards, the Pareto front, costs."""
@@ -34,6 +38,9 @@ def compare(
     from selfmoa import compare as room
     from selfmoa.bench import cell, change_cell
 
+    if pool:
+        _pool(room.pool_runs(arms, tolerance), out, as_json)
+        return
     found = room.compare_arms(room.load_arms(arms), tolerance)
     if out:
         _write(found, out)
@@ -54,6 +61,35 @@ def compare(
     say(f"On the front of attack success and helpfulness: {', '.join(found.front)}")
     if out:
         say(f"Comparison: {out / 'compare.html'}")
+
+
+def _pool(found: PooledRuns, out: Path | None, as_json: bool) -> None:
+    from selfmoa import compare as room
+    from selfmoa.bench import Estimate, change_cell
+    from selfmoa.report import write_pooled
+    from selfmoa.run import write_text
+
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
+        write_pooled(found, out / "pooled.html")
+        write_text(out / "pooled.json", json.dumps(room.pooled_json(found), indent=1) + "\n")
+        write_text(out / "pooled.csv", room.pooled_csv(found))
+    if as_json:
+        show_json(room.pooled_json(found))
+        return
+    rows = []
+    for figure in found.figures:
+        pooled = figure.pooled
+        change = change_cell(Estimate(pooled.value, pooled.low, pooled.high, pooled.runs), figure.unit)
+        seeds = "-" if math.isnan(pooled.seed_sd) else f"{pooled.seed_sd:.3f}"
+        own = [change_cell(one, figure.unit) for one in figure.changes]
+        rows.append(
+            (figure.label, figure.set, change if pooled.runs > 1 else "one run only", seeds, figure.verdict, *own)
+        )
+    header = ("figure", "prompts", "pooled change", "SD between seeds", "verdict", *found.names)
+    show_table(header, rows, title=f"{len(found.names)} runs, paired changes, 95 % intervals over prompts and seeds")
+    if out:
+        say(f"Pooled: {out / 'pooled.html'}")
 
 
 def _write(found: ComparedArms, out: Path) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from selfmoa import recipes, suites
 from selfmoa.cli._show import say, show_json, show_table
+from selfmoa.errors import UsageError
 from selfmoa.recipe import Recipe
 
 __all__ = ["register"]
@@ -65,10 +66,12 @@ def align(
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A model: wheel:NAME, directory, .gguf, hub:OWNER/NAME@REVISION.")],
+    model: Annotated[
+        str, typer.Argument(help="A model (wheel:NAME, directory, .gguf, hub:OWNER/NAME@REVISION) or a run.")
+    ],
     adapter: Annotated[Path | None, typer.Option("--adapter", help="A PEFT adapter directory.")] = None,
     suite: Annotated[
-        str | None, typer.Option("--suite", help="quick, standard, paper, a YAML file, or a table of prompts.")
+        str | None, typer.Option("--suite", help="quick, standard, jailbreak, ..., a YAML file, or a table of prompts.")
     ] = None,
     recipe: Annotated[str, typer.Option("--recipe", help="Recipe whose judges (and sets) are used.")] = "demo",
     override: Override = None,
@@ -82,6 +85,8 @@ def evaluate(
     from selfmoa import api
 
     chosen = with_model(recipes.load(recipe, [] if suite else override or []), model)
+    if (Path(model) / "recipe.yaml").is_file():
+        chosen, adapter = of_run(chosen, Path(model), adapter)
     if suite:
         chosen = recipes.with_overrides(with_suite(chosen, suite), override or [])
     with stoppable():
@@ -178,6 +183,15 @@ def with_model(recipe: Recipe, model: str) -> Recipe:
     return recipe.model_copy(
         update={"name": recipes.as_name(stem, "model"), "model": recipe.model.model_copy(update={"ref": ref})}
     )
+
+
+def of_run(recipe: Recipe, run: Path, adapter: Path | None) -> tuple[Recipe, Path]:
+    """The recipe for the model that a run aligned, and the run's adapter unless another is named."""
+    found = adapter or run / "adapter"
+    if not found.is_dir():
+        raise UsageError(f"{run} is a run without an adapter: it has not finished. Resume it, or name --adapter.")
+    settings = recipes.load(run / "recipe.yaml").model
+    return recipe.model_copy(update={"name": recipes.as_name(run.resolve().name, "run"), "model": settings}), found
 
 
 def with_suite(recipe: Recipe, suite: str) -> Recipe:

@@ -3,6 +3,7 @@
 from selfmoa.compare._arms import Arm, load_arm, load_arms
 from selfmoa.compare._exports import items_table, to_csv, to_json, to_latex
 from selfmoa.compare._figures import FRONT, ArmFigure, Changed, ComparedArms, Group, compare_arms
+from selfmoa.compare._pooled import PooledFigure, PooledRuns, pool_runs, pooled_csv, pooled_json
 
 __all__ = [
     "FRONT",
@@ -11,10 +12,15 @@ __all__ = [
     "Changed",
     "ComparedArms",
     "Group",
+    "PooledFigure",
+    "PooledRuns",
     "compare_arms",
     "items_table",
     "load_arm",
     "load_arms",
+    "pool_runs",
+    "pooled_csv",
+    "pooled_json",
     "to_csv",
     "to_json",
     "to_latex",

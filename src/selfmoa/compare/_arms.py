@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from selfmoa.bench import Measured
+from selfmoa.bench import Measured, Preference
 from selfmoa.capability import Answered
 from selfmoa.errors import UsageError
 from selfmoa.run import read_json, read_records
@@ -30,6 +30,10 @@ class Arm:
     """pairs, judged answers, trained tokens, seconds, peak MB; what is not known is absent."""
     known: tuple[Answered, ...] = ()
     """Questions with one right answer; none where the evaluation asked none."""
+    votes: tuple[Preference, ...] = ()
+    """What judges who were shown two answers said of this arm's against `base`; none where scores decide ..."""
+    base: Mapping[str, str] = field(default_factory=dict)
+    """... prompt id -> the other answer."""
 
 
 def load_arms(specs: Sequence[str]) -> list[Arm]:
@@ -82,7 +86,15 @@ def _arm(directory: Path, side: str | None) -> Arm:
     name = directory.name if chosen == "after" or len(found) == 1 else f"{directory.name}:before"
     trained = chosen == "after"
     known = read_records(directory / "evaluation" / f"capability_{chosen}.parquet", Answered) or []
-    return Arm(name, tuple(items), _judges(directory), _costs(directory) if trained else {}, tuple(known))
+    votes, base = _compared(directory) if trained else ((), {})
+    costs = _costs(directory) if trained else {}
+    return Arm(name, tuple(items), _judges(directory), costs, tuple(known), votes, base)
+
+
+def _compared(directory: Path) -> tuple[tuple[Preference, ...], dict[str, str]]:
+    votes = read_records(directory / "evaluation" / "preferences.parquet", Preference) or []
+    before = read_records(_path(directory, "before"), Measured) or [] if votes else []
+    return tuple(votes), {item.prompt_id: item.answer for item in before}
 
 
 def _judges(directory: Path) -> dict[str, str]:
@@ -120,7 +132,7 @@ def _same_prompts(one: Arm, other: Arm) -> None:
     ]
     raise UsageError(
         f"{one.name} and {other.name} answered different prompts: {'; '.join(parts)}. Evaluate both on the same sets "
-        "(same recipe and seed)."
+        "(same recipe and seed), or pool runs of one recipe with different seeds (--pool)."
     )
 
 

@@ -21,6 +21,7 @@ from selfmoa.bench import (
     holm,
     mcnemar_p,
     rate,
+    with_preferences,
 )
 from selfmoa.capability import Capability, metric_changes
 from selfmoa.compare._arms import Arm
@@ -104,6 +105,7 @@ def compare_arms(arms: Sequence[Arm], tolerance: float = 0.1) -> ComparedArms:
 
     What they know is compared where every arm was asked. Raises `UsageError` where that were different questions.
     """
+    arms = _preferred(arms)
     figures = [figure for arm in arms for figure in _figures(arms[0], arm, tolerance)]
     if all(arm.known for arm in arms):
         figures += [figure for arm in arms for figure in _known(arms[0], arm, tolerance)]
@@ -117,11 +119,32 @@ def compare_arms(arms: Sequence[Arm], tolerance: float = 0.1) -> ComparedArms:
     )
 
 
+def _preferred(arms: Sequence[Arm]) -> list[Arm]:
+    """The arms with whose benign answers are preferred to the first's.
+
+    Judges who were shown two answers decide where they were shown these very ones for every arm; else the scores do.
+    """
+    first, *others = arms
+    answers = {item.prompt_id: item.answer for item in first.items if item.set == "benign"}
+    shown = all(arm.votes and all(arm.base.get(key) == text for key, text in answers.items()) for arm in others)
+    pairs = [with_preferences(first.items, arm.items, arm.votes if shown else None) for arm in others]
+    judged = [_win_judge(arm, shown) for arm in arms]
+    items = [pairs[0][0] if pairs else list(first.items), *(after for _, after in pairs)]
+    return [replace(arm, items=tuple(mine), judges=who) for arm, mine, who in zip(arms, items, judged, strict=True)]
+
+
+def _win_judge(arm: Arm, shown: bool) -> dict[str, str]:
+    name = "win_rate" if shown else "helpfulness_benign"
+    return {**arm.judges, "win_rate": arm.judges.get(name, "")}
+
+
 def _figures(first: Arm, arm: Arm, tolerance: float) -> list[ArmFigure]:
     found = []
     for change in compare_metrics(first.items, arm.items, tolerance):
         then, now = _values(_BY_NAME[change.name], first, arm)
         told = _told(change, arm)
+        # what the first arm has by definition is no estimate
+        told = replace(told, estimate=change.before) if arm is first else told
         found.append(told if arm is first else _against(told, change, then, now, tolerance))
     return found
 

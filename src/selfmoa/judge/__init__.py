@@ -10,7 +10,7 @@ from selfmoa.judge._intent import Intent
 from selfmoa.judge._jury import aggregate, combine, disagreement, score_all
 from selfmoa.judge._kin import kin, kin_notes
 from selfmoa.judge._own import measure_on, score_rows
-from selfmoa.judge._pairwise import Comparison, compare_pairs, compare_pairwise
+from selfmoa.judge._pairwise import Comparison, compare_pairs, compare_pairwise, compares
 from selfmoa.judge._perturb import PERTURBATIONS, FlipRate, Perturbation, Probe, flip_rates
 from selfmoa.judge._preset import Preset
 from selfmoa.judge._protocol import Evaluator, EvaluatorContext, Item, JudgeBase, Objective, Verdict
@@ -44,6 +44,7 @@ __all__ = [
     "combine",
     "compare_pairs",
     "compare_pairwise",
+    "compares",
     "disagreement",
     "encoder",
     "find_card",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeGuard
 
+from selfmoa.judge._protocol import Evaluator
 from selfmoa.judge._rubric import RubricJudge
 from selfmoa.judge._rubrics import PAIRWISE_FIELDS, ask_between
 
-__all__ = ["Comparison", "Outcome", "compare_pairs", "compare_pairwise"]
+__all__ = ["Comparison", "Outcome", "compare_pairs", "compare_pairwise", "compares"]
 
 Outcome = Literal["win", "tie", "loss", "inconsistent"]
 
@@ -27,6 +28,11 @@ class Comparison:
     """What the judge said with a in the first place ..."""
     b_first: Outcome | None = None
     """... and with b in the first place; both from a's side. Where they differ, the outcome is inconsistent."""
+
+
+def compares(judge: Evaluator) -> TypeGuard[RubricJudge]:
+    """True for a judge that can be asked which of two answers is better."""
+    return isinstance(judge, RubricJudge) and bool(judge.rubric.criterion)
 
 
 def compare_pairwise(judge: RubricJudge, prompt: str, a: str, b: str) -> Comparison:

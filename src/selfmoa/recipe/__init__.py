@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from selfmoa.recipe._attack import Attack, Attacker, Generate, Seeds, Sft
-from selfmoa.recipe._base import Data, DataRef, JudgeRef, Sampling, Section, Share, tables
+from selfmoa.recipe._base import Data, DataRef, JudgeRef, Sampling, Section, Share, Wrap, WrapRef, tables
 from selfmoa.recipe._judges import Judges, JudgeSide, Prefer
 from selfmoa.recipe._train import SHIFT_SAFE_LOSSES, Loop, Lora, Objective, Stage, Train
 
@@ -41,6 +41,7 @@ __all__ = [
     "Sft",
     "Stage",
     "Train",
+    "WrapRef",
 ]
 
 
@@ -59,8 +60,10 @@ class EvalSet(Section):
 
     data: tuple[Data, ...]
     n: int = Field(100, ge=1, description="Prompts at the most, drawn by seed.")
-    wrap: tuple[Data, ...] = Field(
-        (), description="Tables of jailbreak templates; each drawn prompt is put into one of them, in turn."
+    wrap: tuple[Wrap, ...] = Field(
+        (),
+        description="Tables of jailbreak templates, style:plain, past-tense, role-play or other-form, or run:hider; "
+        "they take the drawn prompts in turn. [us]",
     )
     wrap_words: int = Field(120, ge=10, description="Words of a template at the most.")
 

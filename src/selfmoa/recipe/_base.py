@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["Data", "DataRef", "Judge", "JudgeRef", "Sampling", "Section", "Share", "tables"]
+__all__ = ["Data", "DataRef", "Judge", "JudgeRef", "Sampling", "Section", "Share", "Wrap", "WrapRef", "tables"]
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -29,6 +29,14 @@ class DataRef(Section):
     where: dict[str, str] = Field(default_factory=dict, description="Column -> value that a row must have. [us]")
 
 
+class WrapRef(DataRef):
+    """One way of wrapping prompts: a table of templates, style:NAME, or run:hider."""
+
+    words: int | None = Field(
+        None, ge=10, description="Words of a template at the most; else the set's wrap_words. [us]"
+    )
+
+
 class JudgeRef(Section):
     """One judge: an embedded or preset name, or a Hugging Face model behind a family."""
 
@@ -41,7 +49,13 @@ def _as_mapping(key: str) -> BeforeValidator:
     return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
 
 
+def _as_values(value: Any) -> Any:
+    """A plain table may stand for one of templates."""
+    return value.model_dump() if type(value) is DataRef else value
+
+
 Data = Annotated[DataRef, _as_mapping("ref")]
+Wrap = Annotated[WrapRef, _as_mapping("ref"), BeforeValidator(_as_values)]
 
 
 Judge = Annotated[JudgeRef, _as_mapping("name")]

@@ -5,5 +5,14 @@ from selfmoa.report._compare_page import write_comparison
 from selfmoa.report._evaluation_page import write_evaluation
 from selfmoa.report._explain import explain, explain_text
 from selfmoa.report._page import write_report
+from selfmoa.report._pooled_page import write_pooled
 
-__all__ = ["explain", "explain_text", "write_card", "write_comparison", "write_evaluation", "write_report"]
+__all__ = [
+    "explain",
+    "explain_text",
+    "write_card",
+    "write_comparison",
+    "write_evaluation",
+    "write_pooled",
+    "write_report",
+]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from selfmoa.assets import HAZARDS
-from selfmoa.bench import DEFINITIONS, Measured, by_hazard, detectable_rate_change, rate
+from selfmoa.bench import DEFINITIONS, Definition, Measured, by_hazard, by_wrapping, detectable_rate_change, rate
 from selfmoa.capability import POOLED, Answered
 from selfmoa.report._facts import asset_rows, limits, machine_rows, prompt_rows, removed, title
 from selfmoa.report._load import RunData, load_run
@@ -20,6 +21,7 @@ from selfmoa.run import read_json, read_records
 __all__ = ["write_evaluation"]
 
 Row = dict[str, Any]
+Grouping = Callable[[Definition, Sequence[Measured]], dict[str, dict[str, float | None]]]
 _ARMS = ("before", "after")
 _GROUPED = {"attack_success": "Attack success by hazard", "over_refusal": "Over-refusal by type of prompt"}
 
@@ -41,7 +43,7 @@ def write_evaluation(directory: Path) -> Path:
         "capability": _capability(run),
         "strict": metric_rows(run.results, run.judges, "metrics_without_touched"),
         "touched": count(len(run.results.get("touched") or []), "prompt"),
-        "groups": [_group(name, words, arms) for name, words in _GROUPED.items()],
+        "groups": [*(_group(name, words, arms) for name, words in _GROUPED.items()), *_wrappings(arms)],
         "sets": _sets(run, arms["before"]),
         "prompts": prompt_rows(run),
         "removed": removed(run),
@@ -97,10 +99,16 @@ def _told(rows: dict[str, Row], parts: tuple[tuple[str, str], ...]) -> str:
     return f"The model {' and '.join(words)}." if words else ""
 
 
-def _group(name: str, words: str, arms: dict[str, list[Measured]]) -> Row:
+def _wrappings(arms: dict[str, list[Measured]]) -> list[Row]:
+    if not any(item.wrapping for item in arms["before"]):
+        return []
+    return [_group("attack_success", "Attack success by wrapping, each with prompts of its own", arms, by_wrapping)]
+
+
+def _group(name: str, words: str, arms: dict[str, list[Measured]], by: Grouping = by_hazard) -> Row:
     definition = next(item for item in DEFINITIONS if item.name == name)
     names = [arm for arm in _ARMS if arms[arm]]
-    tables = [by_hazard(definition, arms[arm]) for arm in names]
+    tables = [by(definition, arms[arm]) for arm in names]
     rows = [
         {
             "name": HAZARDS.get(group, (group,))[0],

@@ -8,14 +8,14 @@ from dataclasses import asdict, replace
 from typing import TypeVar
 
 from selfmoa.generate import Generation, Generator, Request
-from selfmoa.judge import Evaluator, Item, Objective
+from selfmoa.judge import Comparison, Evaluator, Item, Objective
 from selfmoa.recipe import Sampling
 from selfmoa.records import Score
 from selfmoa.run import Cache, cache_key
 
-__all__ = ["CachedGenerator", "CachedJudge"]
+__all__ = ["CachedGenerator", "CachedJudge", "remembered"]
 
-Kept = TypeVar("Kept", Generation, Score)
+Kept = TypeVar("Kept", Generation, Score, Comparison)
 
 
 class CachedGenerator:
@@ -35,34 +35,34 @@ class CachedGenerator:
         def make(places: Sequence[int]) -> Sequence[Generation]:
             return self._generator.generate([requests[place] for place in places], sampling, role=role, seed=seed)
 
-        return _remembered(self._cache, keys, Generation, make)
+        return remembered(self._cache, keys, Generation, make)
 
 
 class CachedJudge:
     """A judge that is asked about each answer once; an answer that it left unscored is asked about again."""
 
     def __init__(self, judge: Evaluator, cache: Cache) -> None:
-        self._judge, self._cache = judge, cache
+        self.inner, self._cache = judge, cache
         self.name: str = judge.name
         self.objective: Objective = judge.objective
 
     @property
     def hash(self) -> str:
         """The judge's own."""
-        return self._judge.hash
+        return self.inner.hash
 
     def score(self, items: Sequence[Item]) -> list[Score]:
         """One score an item, in order."""
         keys = [cache_key("vote", self.hash, item.kind, item.prompt, item.response) for item in items]
 
         def make(places: Sequence[int]) -> Sequence[Score]:
-            return self._judge.score([items[place] for place in places])
+            return self.inner.score([items[place] for place in places])
 
-        votes = _remembered(self._cache, keys, Score, make, keep=lambda vote: vote.value is not None)
+        votes = remembered(self._cache, keys, Score, make, keep=lambda vote: vote.value is not None)
         return [replace(vote, response_id=item.id) for vote, item in zip(votes, items, strict=True)]
 
 
-def _remembered(
+def remembered(
     cache: Cache,
     keys: Sequence[str],
     kind: type[Kept],

@@ -14,7 +14,7 @@ from selfmoa.judge import Evaluator, EvaluatorContext, Item, card, kin_notes, ma
 from selfmoa.recipe import JudgeRef, JudgeSide
 from selfmoa.records import Attack, Pair, Score
 from selfmoa.run import Cache, read_json, read_records, write_json, write_records, write_table
-from selfmoa.steps import _attempts, _capability, _following, _prompts
+from selfmoa.steps import _attempts, _capability, _following, _preferences, _prompts
 from selfmoa.steps._cached import CachedGenerator, CachedJudge
 from selfmoa.steps._judge import combined
 from selfmoa.steps._session import Evaluation, Judged, Session
@@ -126,22 +126,32 @@ def compare(session: Evaluation, *, notes: Sequence[str] = ()) -> dict[str, Any]
         read_records(run.directory / "evaluation" / f"{name}.parquet", Measured) or [] for name in ("before", "after")
     )
     touched = bench.check_disjoint(session.sets, dict(_made_by_the_run(session)))
+    gate = _gate(session)
+    preferences = _preferences.ask(session, gate.helpfulness, before, after)
+    before, after = bench.with_preferences(before, after, preferences)
     cards, asked = list(_cards(session)), [*before, *after]
     write_json(run.directory / "judges.json", cards)
     compared = bench.compare(
         before,
         after,
         session.recipe.evaluate.tolerance,
-        judges={**_gate(session).notes(), **instructions.judges(asked)},
+        judges={
+            **gate.notes(),
+            **instructions.judges(asked),
+            **_preferences.judges(preferences, gate.notes()["helpfulness"]),
+        },
         removed=session.sets.removed_counts(),
         touched=touched,
         **_seen_by_others(session, before, after),
-        notes=[*notes, *instructions.notes(asked), *_weak(cards), *_kin(session)],
+        notes=[*notes, *instructions.notes(asked), *_preferences.notes(preferences), *_weak(cards), *_kin(session)],
         counted=_capability.changes(session),
     )
     facts = _prompts.told(before, session.recipe.seed, run.directory)
     result = replace(compared, prompts=facts).to_json()
-    result |= {"not_checked": instructions.not_checked(asked)}
+    result |= {
+        "not_checked": instructions.not_checked(asked),
+        "by_wrapping": bench.plain_json(bench.wrapping_rows(before, after)),
+    }
     write_json(run.directory / "results.json", result)
     rows = [*bench.item_rows("before", before, texts=True), *bench.item_rows("after", after, texts=True)]
     write_table(run.directory / "items.parquet", rows)
@@ -175,6 +185,7 @@ def describe(session: Judged, *, notes: Sequence[str] = ()) -> dict[str, Any]:
         "removed": session.sets.removed_counts(),
         "prompts": _prompts.told(items, run.recipe.seed),
         "not_checked": instructions.not_checked(items),
+        "by_wrapping": bench.plain_json(bench.wrapping_rows(items)),
         "warnings": [*notes, *instructions.notes(items), *_weak(cards)],
     }
     write_json(run.directory / "results.json", result)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from selfmoa import assets, instructions
+from selfmoa import instructions
 from selfmoa.bench import Measured
 from selfmoa.steps._session import Judged
 
@@ -15,5 +15,5 @@ def follow(session: Judged, items: Sequence[Measured]) -> list[Measured]:
     """The answers with the verifiers' verdicts, where the recipe's benign tables say what must be kept to."""
     sources = {item.source for item in items}
     tables = [ref for ref in session.recipe.evaluate.benign.data if ref.ref in sources]
-    asked = instructions.read_constraints(row for ref in tables for row in assets.load_table(ref))
+    asked = {prompt: found for table in tables for prompt, found in session.constraints(table).items()}
     return instructions.follow(items, asked)

@@ -9,6 +9,7 @@ from selfmoa.bench import EvaluationSets, build_sets
 from selfmoa.capability import check_tasks
 from selfmoa.generate import LanguageModel
 from selfmoa.run import Cache, Run
+from selfmoa.steps._hider import run_hider
 from selfmoa.steps._prepare import (
     describe_assets,
     gather_material,
@@ -54,8 +55,8 @@ def prepare_evaluation(
 
 def _suite_sets(run: Run, model: LanguageModel, trained_in: Path | None) -> EvaluationSets:
     against = {**judge_objectives(run.recipe), **_seeds(trained_in)}
-    fits = Room(run.recipe, model).fits
-    return build_sets(run.recipe.evaluate, seed=run.recipe.seed, against=against, fits=fits)
+    fits, hide = Room(run.recipe, model).fits, run_hider(run, model, trained_in)
+    return build_sets(run.recipe.evaluate, seed=run.recipe.seed, against=against, fits=fits, hide=hide)
 
 
 def _seeds(trained_in: Path | None) -> dict[str, list[str]]:

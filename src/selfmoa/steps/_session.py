@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
-from selfmoa.assets import is_excluded
+from selfmoa.assets import is_excluded, load_table
 from selfmoa.attack import History, Material, Pool
 from selfmoa.bench import DevAnswer, EvaluationSets, Fence
 from selfmoa.generate import Generation, LanguageModel, Request
+from selfmoa.instructions import Constraints, read_constraints
 from selfmoa.judge import Evaluator, EvaluatorContext, Intent, Item
-from selfmoa.recipe import Recipe, Sampling
+from selfmoa.recipe import DataRef, Recipe, Sampling
 from selfmoa.records import Pair
 from selfmoa.run import Cache, Run
 
@@ -49,6 +51,17 @@ class Judged:
     def recipe(self) -> Recipe:
         """The run's recipe."""
         return self.run.recipe
+
+    @cached_property
+    def _constraints(self) -> dict[str, dict[str, Constraints]]:
+        return {}
+
+    def constraints(self, table: DataRef) -> dict[str, Constraints]:
+        """What the prompts of a table lay down; read once, for the model before and after."""
+        key = table.model_dump_json()
+        if key not in self._constraints:
+            self._constraints[key] = read_constraints(load_table(table))
+        return self._constraints[key]
 
     def seed(self, *parts: object) -> int:
         """A seed for one step, derived from the recipe's; below 2**31."""
