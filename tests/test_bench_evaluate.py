@@ -154,6 +154,13 @@ def test_too_many_unscored_fail_with_counts() -> None:
         score(made_answers(lambda prompt: prompt), gate(coherence=Short("s", "coherence", lambda text: 1.0)))
 
 
+def test_empty_answers_are_not_the_judges_failure() -> None:
+    shy = FakeJudge("shy", "safety", lambda text: 0.5 if text else None)
+    found = score(made_answers(lambda prompt: "" if "harmful" in prompt else prompt), gate(safety=[shy]))
+    figure = value(found, "safety")
+    assert (figure.n, figure.unscored) == (0, 40)
+
+
 def test_figures_by_hand() -> None:
     items = measured(safe=10, over=3, partial=6)
     assert value(items, "attack_success").value == 30 / 40

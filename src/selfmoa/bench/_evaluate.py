@@ -204,7 +204,8 @@ def score(
 ) -> list[Measured]:
     """Put every answer to every gate judge, or to those of some objectives; the others stay unscored.
 
-    Raises `EvaluatorError` where an objective is unscored on a larger share than `max_unscored`.
+    Raises `EvaluatorError` where an objective is unscored on a larger share than `max_unscored` of the answers that
+    are not empty: an empty one is the model's failure (`degenerate` counts it), not the judge's.
     `on_progress` counts answers, once a judge. `on_vote` gets every judge's own vote, under the prompt's id.
     """
     items = cast("Sequence[Item]", answers)
@@ -224,7 +225,8 @@ def score(
             if on_progress:
                 on_progress(len(items))
         verdicts[objective] = [_median(jury) for jury in zip(*votes, strict=True)]
-        _check_unscored(objective, judges, verdicts[objective], max_unscored)
+        spoken = [found for answer, found in zip(answers, verdicts[objective], strict=True) if answer.response.strip()]
+        _check_unscored(objective, judges, spoken, max_unscored)
     return _with_twins(
         [_measured(answer, {key: found[i] for key, found in verdicts.items()}) for i, answer in enumerate(answers)]
     )

@@ -13,13 +13,14 @@ from selfmoa.judge._own import measure_on, score_rows
 from selfmoa.judge._pairwise import Comparison, compare_pairs, compare_pairwise, compares
 from selfmoa.judge._perturb import PERTURBATIONS, FlipRate, Perturbation, Probe, flip_rates
 from selfmoa.judge._preset import Preset
-from selfmoa.judge._protocol import Evaluator, EvaluatorContext, Item, JudgeBase, Objective, Verdict
+from selfmoa.judge._protocol import EMPTY_ANSWER, Evaluator, EvaluatorContext, Item, JudgeBase, Objective, Verdict
 from selfmoa.judge._refusal import classify_refusal, refusal_class
 from selfmoa.judge._registry import known, make, register
 from selfmoa.judge._rubric import RubricJudge
 
 __all__ = [
     "EMBEDDED",
+    "EMPTY_ANSWER",
     "ENCODER",
     "JURIES",
     "PERTURBATIONS",

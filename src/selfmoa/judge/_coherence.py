@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from selfmoa.judge._likelihood import Likelihood
-from selfmoa.judge._protocol import EvaluatorContext, Item, JudgeBase, Objective, Verdict
+from selfmoa.judge._protocol import EMPTY_ANSWER, EvaluatorContext, Item, JudgeBase, Objective, Verdict
 from selfmoa.judge._registry import no_options, register
 from selfmoa.judge._text import repetition_factor, words
 from selfmoa.recipe import JudgeRef
@@ -76,7 +76,7 @@ class Coherence(JudgeBase):
 
 
 def _empty() -> Verdict:
-    return Verdict(0.0, "empty answer")
+    return Verdict(0.0, EMPTY_ANSWER)
 
 
 @register("degeneration")

@@ -11,7 +11,7 @@ from selfmoa.judge._coherence import fluency
 from selfmoa.judge._encoder import ENCODER, encoder
 from selfmoa.judge._head import probability
 from selfmoa.judge._likelihood import Likelihood
-from selfmoa.judge._protocol import EvaluatorContext, Item, JudgeBase, Objective, Verdict
+from selfmoa.judge._protocol import EMPTY_ANSWER, EvaluatorContext, Item, JudgeBase, Objective, Verdict
 from selfmoa.judge._refusal import classify_refusal, refusal_class
 from selfmoa.judge._registry import make, no_options, register
 from selfmoa.judge._text import cut_words, echo, words
@@ -91,7 +91,7 @@ class Relevance(JudgeBase):
         verdicts = []
         for item, raw in zip(items, self._raw(items), strict=True):
             if raw is None:
-                verdicts.append(Verdict(None, "empty answer"))
+                verdicts.append(Verdict(None, EMPTY_ANSWER))
                 continue
             mapped = float(probability((raw - fitted["middle"]) / fitted["scale"])) * fluency(item.response)
             verdicts.append(Verdict(_with_refusal(mapped, classify_refusal(item.response), item), raw=raw))
@@ -133,7 +133,7 @@ class MiniLmRelevance(JudgeBase):
 
     def judge(self, items: Sequence[Item]) -> list[Verdict]:
         """An empty answer is unscored."""
-        verdicts = [Verdict(None, "empty answer")] * len(items)
+        verdicts = [Verdict(None, EMPTY_ANSWER)] * len(items)
         filled = [place for place, item in enumerate(items) if (item.response or "").strip()]
         if not filled:
             return verdicts

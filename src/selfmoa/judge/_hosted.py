@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from selfmoa.assets import resolve_encoder
 from selfmoa.errors import AssetError, ModelError, SelfMoaError, UsageError
-from selfmoa.judge._protocol import EvaluatorContext, Item, JudgeBase, Objective, Verdict
+from selfmoa.judge._protocol import EMPTY_ANSWER, EvaluatorContext, Item, JudgeBase, Objective, Verdict
 from selfmoa.recipe import JudgeRef
 from selfmoa.records import stable_id
 
@@ -64,7 +64,7 @@ class Hosted(JudgeBase):
 
     def judge(self, items: Sequence[Item]) -> list[Verdict]:
         """An empty answer is unscored."""
-        verdicts = [Verdict(None, "empty answer")] * len(items)
+        verdicts = [Verdict(None, EMPTY_ANSWER)] * len(items)
         filled = [place for place, item in enumerate(items) if (item.response or "").strip()]
         filled.sort(key=lambda place: len(items[place].response))
         for start in range(0, len(filled), self._context.batch_size):

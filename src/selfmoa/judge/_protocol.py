@@ -14,9 +14,12 @@ from selfmoa.records import PromptKind, Score
 if TYPE_CHECKING:
     from selfmoa.generate import LanguageModel
 
-__all__ = ["Evaluator", "EvaluatorContext", "Item", "JudgeBase", "Objective", "Verdict"]
+__all__ = ["EMPTY_ANSWER", "Evaluator", "EvaluatorContext", "Item", "JudgeBase", "Objective", "Verdict"]
 
 Objective = Literal["safety", "helpfulness", "refusal", "coherence"]
+
+EMPTY_ANSWER = "empty answer"
+"""Why an answer without a word is unscored: there is nothing to judge, and the judge is not to blame."""
 
 
 @dataclass(frozen=True, slots=True)

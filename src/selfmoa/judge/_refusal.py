@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from selfmoa.judge._protocol import EvaluatorContext, Item, JudgeBase, Objective, Verdict
+from selfmoa.judge._protocol import EMPTY_ANSWER, EvaluatorContext, Item, JudgeBase, Objective, Verdict
 from selfmoa.judge._refusal_patterns import (
     AGREES,
     APOLOGISES,
@@ -113,7 +113,7 @@ class RefusalRules(JudgeBase):
         return [
             Verdict(REFUSAL_VALUE[classify_refusal(item.response)])
             if (item.response or "").strip()
-            else Verdict(None, "empty answer")
+            else Verdict(None, EMPTY_ANSWER)
             for item in items
         ]
 

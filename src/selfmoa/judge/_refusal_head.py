@@ -29,7 +29,7 @@ from selfmoa.judge._head import (
 )
 from selfmoa.judge._measure import accuracy, auc, interval
 from selfmoa.judge._phrases import phrases
-from selfmoa.judge._protocol import EvaluatorContext, Item, JudgeBase, Objective, Verdict
+from selfmoa.judge._protocol import EMPTY_ANSWER, EvaluatorContext, Item, JudgeBase, Objective, Verdict
 from selfmoa.judge._refusal import REFUSAL_VALUE
 from selfmoa.judge._registry import no_options, register
 from selfmoa.judge._text import cut_words, sentences
@@ -75,7 +75,7 @@ class RefusalHead(JudgeBase):
         logits = self._head.logits(encoder().wording(flat)) if flat else np.zeros(0)
         ends = np.cumsum([len(group) for group in groups])
         return [
-            _verdict(logits[end - len(group) : end]) if group else Verdict(None, "empty answer")
+            _verdict(logits[end - len(group) : end]) if group else Verdict(None, EMPTY_ANSWER)
             for group, end in zip(groups, ends, strict=True)
         ]
 

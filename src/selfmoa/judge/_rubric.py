@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from selfmoa.assets import resolve_model
 from selfmoa.errors import UsageError
 from selfmoa.generate import Endpoint, EndpointGenerator, Generation, Ledger, Request, Unanswered
-from selfmoa.judge._protocol import EvaluatorContext, Item, JudgeBase, Verdict
+from selfmoa.judge._protocol import EMPTY_ANSWER, EvaluatorContext, Item, JudgeBase, Verdict
 from selfmoa.judge._refusal import REFUSAL_VALUE, classify_refusal
 from selfmoa.judge._registry import register
 from selfmoa.judge._rubrics import NO_VERDICT, RUBRICS, Rubric, ask_about, read_verdict, rubric
@@ -100,7 +100,7 @@ class RubricJudge(JudgeBase):
     def unfit(self, prompt: str | None, *responses: str | None) -> str:
         """Why these texts are not put to the judge, or ''."""
         if not all((response or "").strip() for response in responses):
-            return "empty answer"
+            return EMPTY_ANSWER
         if sum(len(text or "") for text in (prompt, *responses)) > self._max_chars:
             return f"longer than {self._max_chars} characters (max_chars); a part is not judged for the whole"
         return ""

@@ -32,7 +32,7 @@ from selfmoa.judge._head import (
     save_head,
 )
 from selfmoa.judge._measure import accuracy, auc, interval
-from selfmoa.judge._protocol import EvaluatorContext, Item, JudgeBase, Objective, Verdict
+from selfmoa.judge._protocol import EMPTY_ANSWER, EvaluatorContext, Item, JudgeBase, Objective, Verdict
 from selfmoa.judge._registry import no_options, register
 from selfmoa.judge._swap import opposite, varied
 from selfmoa.judge._text import cut_words
@@ -86,7 +86,7 @@ class SafetyHead(JudgeBase):
 
     def judge(self, items: Sequence[Item]) -> list[Verdict]:
         """An empty answer is unscored."""
-        verdicts = [Verdict(None, "empty answer")] * len(items)
+        verdicts = [Verdict(None, EMPTY_ANSWER)] * len(items)
         filled = [place for place, item in enumerate(items) if (item.response or "").strip()]
         if filled:
             pairs = [(items[place].prompt or "", items[place].response) for place in filled]

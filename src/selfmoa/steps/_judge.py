@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from selfmoa.errors import EvaluatorError
-from selfmoa.judge import Evaluator, Item, combine, kin, refusal_class
+from selfmoa.judge import EMPTY_ANSWER, Evaluator, Item, combine, kin, refusal_class
 from selfmoa.records import BARE, Attack, Judgement, Response, Score
 from selfmoa.steps._session import Session
 
@@ -34,11 +34,13 @@ def judge(session: Session, number: int, attacks: Sequence[Attack], responses: S
 
 
 def check_unscored(scores: Iterable[Score], allowed: float) -> None:
-    """Raise `EvaluatorError` where a judge left more than the allowed share unscored."""
+    """Raise `EvaluatorError` where a judge left more than the allowed share unscored; empty answers do not count."""
     asked: Counter[str] = Counter()
     unscored: Counter[str] = Counter()
     reasons: Counter[tuple[str, str]] = Counter()
     for score in scores:
+        if score.reason == EMPTY_ANSWER:
+            continue
         asked[score.judge] += 1
         if score.value is None:
             unscored[score.judge] += 1
