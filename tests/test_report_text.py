@@ -24,10 +24,10 @@ def test_estimates() -> None:
     assert estimate({"value": float("nan")}) == estimate(None) == "–"
 
 
-def test_changes_have_a_true_minus_and_no_signed_zero() -> None:
-    assert change({"value": -0.12, "low": -0.2, "high": -0.004}) == "−12 points [−20, 0]"
+def test_changes_have_a_true_minus_and_their_sign_where_they_round_to_zero() -> None:
+    assert change({"value": -0.12, "low": -0.2, "high": -0.004}) == "−12 points [−20, −0]"
     assert change({"value": 0.05, "low": -0.01, "high": 0.11}, "score") == "+0.05 [−0.01, +0.11]"
-    assert points(0.001) == "0" and points(2.34, "words") == "+2.3"
+    assert points(0.001) == "+0" and points(0.0) == points(-0.0) == "0" and points(2.34, "words") == "+2.3"
 
 
 @pytest.mark.parametrize(

@@ -213,6 +213,8 @@ def score(
         objective: [(None, "not asked")] * len(items) for objective in OBJECTIVES
     }
     for objective in objectives:
+        if not judges.of(objective):
+            raise UsageError(f"No gate judge for {objective}; name at least one under judges.gate.{objective}.")
         votes: list[list[Score]] = []
         for judge in judges.of(objective):
             votes.append(list(judge.score(items)))
@@ -252,8 +254,6 @@ def _median(jury: Sequence[Score]) -> tuple[float | None, str]:
 def _check_unscored(
     objective: str, judges: GateJudges, verdicts: Sequence[tuple[float | None, str]], max_unscored: float
 ) -> None:
-    if not judges.of(objective):
-        raise UsageError(f"No gate judge for {objective}; name at least one under judges.gate.{objective}.")
     reasons = Counter(reason for value, reason in verdicts if value is None)
     missing = sum(reasons.values())
     if missing > max_unscored * len(verdicts):

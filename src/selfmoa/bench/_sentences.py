@@ -154,5 +154,6 @@ def _lowered(text: str) -> str:
 
 def _number(value: float, unit: str, *, signed: bool = False) -> str:
     scaled, digits = {"share": (100 * value, 0), "score": (value, 2), "words": (value, 1)}[unit]
-    rounded = round(scaled, digits) + 0.0  # no "-0"
-    return f"{rounded:+.{digits}f}" if signed else f"{rounded:.{digits}f}"
+    if signed:  # "-0.00" tells a bound just below zero from one above it
+        return f"{scaled + 0.0:+.{digits}f}"
+    return f"{round(scaled, digits) + 0.0:.{digits}f}"

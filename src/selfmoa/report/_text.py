@@ -58,9 +58,9 @@ def change(interval: Any, unit: Unit = "share") -> str:
 
 
 def points(value: float, unit: Unit = "share") -> str:
-    """A signed difference with a true minus sign; no sign on a zero."""
+    """A signed difference with a true minus sign, also where it rounds to zero; no sign on zero itself."""
     text = _plain(value, unit)
-    if float(text) == 0:
+    if value == 0:
         return text.lstrip("-")
     return ("" if text.startswith("-") else "+") + text.replace("-", "−")
 
