@@ -15,6 +15,14 @@ from selfmoa.recipe import Recipe
 PAPER = ["paper/gemma-2-2b-it", "paper/gemma-3-1b-it", "paper/llama-3.2-1b", "paper/qwen2.5-1.5b"]
 
 
+BASELINES = [
+    f"baselines/{name}"
+    for name in (
+        *("original", "safety_prompt", "static_dpo", "dpo", "paper", "modpo", "sft_best", "safedpo", "human_modpo"),
+    )
+]
+
+
 def _write(directory: Path, name: str, text: str) -> Path:
     path = directory / name
     path.write_text(text, encoding="utf-8")
@@ -26,7 +34,7 @@ def _write(directory: Path, name: str, text: str) -> Path:
 
 def test_there_are_shipped_recipes() -> None:
     """A glob that finds nothing would let the next tests pass over nothing."""
-    assert {"demo", "smoke", "paper/base", *PAPER} <= set(recipes.names())
+    assert {"demo", "smoke", "paper/base", *PAPER, *BASELINES} <= set(recipes.names())
 
 
 @pytest.mark.parametrize("name", recipes.names())
@@ -84,6 +92,8 @@ def test_paper_recipes_are_the_papers(name: str) -> None:
         "prefer.pairing=safe_first",
         "train.loss=modpo",
         "stage.check=true",
+        "attack.static=true",
+        "evaluate.system=Be kind.",
     ],
 )
 def test_faithful_refuses_each_departure(override: str) -> None:
@@ -91,6 +101,35 @@ def test_faithful_refuses_each_departure(override: str) -> None:
     with pytest.raises(RecipeError, match=f"faithful: true contradicts {field}"):
         recipes.load(PAPER[0], [override])
     recipes.load(PAPER[0], [override, "faithful=false"])
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_baselines_are_measured_as_the_demo_is(name: str) -> None:
+    """Same prompts, same judges, or their figures could not be set beside the demo's."""
+    demo, recipe = recipes.load("demo"), recipes.load(name)
+    assert recipe.judges.gate == demo.judges.gate and recipe.seeds == demo.seeds and recipe.seed == demo.seed
+    assert recipe.evaluate.model_copy(update={"system": ""}) == demo.evaluate
+    split = ("n_harmless", "n_harmful")
+    assert [getattr(recipe.stage, key) for key in split] == [getattr(demo.stage, key) for key in split]
+    assert recipe.attack.k == demo.attack.k and recipe.generate.m == demo.generate.m
+
+
+@pytest.mark.parametrize(
+    ("name", "coefficients"),
+    [
+        ("dpo", (0.1, 0.0)),
+        ("static_dpo", (0.1, 0.0)),
+        ("paper", (0.1, 0.099)),
+        ("modpo", (0.2, 1.0)),
+        ("human_modpo", (0.2, 1.0)),
+        ("safedpo", (0.1, 10.0)),
+    ],
+)
+def test_losses_of_the_baselines(name: str, coefficients: tuple[float, float]) -> None:
+    train = recipes.load(f"baselines/{name}").train
+    a, b = train.coefficients()
+    assert (a, *b) == pytest.approx(coefficients)
+    assert train.loss_type == ("sigmoid",) and train.loss_weights == (1.0,), "no SFT term beside the loss"
 
 
 # -- overrides ------------------------------------------------------------------------------------------
@@ -213,6 +252,9 @@ def test_shipped_recipes_have_one_parent_at_the_most() -> None:
         (["train.loss=scaled"], "needs train.a"),
         (["train.a=1.0"], "belong to loss 'scaled'"),
         (["train.w0=0"], "train.w0"),
+        (["train.pairs={ref: 'path:x.jsonl'}"], r"loop.n_rounds \(15\) asks for the loop's own"),
+        (["loop.max_pairs=3"], r"loop.max_pairs \(3\) is below loop.min_stage_pairs"),
+        (["train.pairs={answers: [a]}"], "train.pairs"),
         (["attack.safety_max=1.5"], "attack.safety_max"),
         (["train.validation_fraction=1.0"], "train.validation_fraction"),
         (["model.trust_remote_code=true"], "trust_remote_code"),

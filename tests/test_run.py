@@ -188,3 +188,39 @@ def test_a_cache_keeps_what_it_is_given_and_survives_a_broken_file(
 
 def test_keys_do_not_run_together() -> None:
     assert cache_key("ab", "c") != cache_key("a", "bc")
+
+
+def sharing(tmp_path: Path, name: str) -> Run:
+    return open_run(Recipe(name=name), tmp_path / name, progress=Progress("quiet"), common=tmp_path / "common")
+
+
+def test_runs_make_an_equal_step_once_and_are_all_charged_for_it(tmp_path: Path) -> None:
+    made: list[str] = []
+
+    def step(run: Run, *inputs: object) -> list[Draft]:
+        path = run.directory / "step" / "texts.parquet"
+        with (
+            run.common("step", [path, run.directory / "step" / "absent.json"], *inputs),
+            run.measured("texts") as spent,
+        ):
+            if not path.exists():
+                made.append(run.recipe.name)
+                spent["tokens"] += 7
+            return run.records(path, Draft, lambda: drafts(3))
+
+    first, second, other = (sharing(tmp_path, name) for name in ("first", "second", "other"))
+    assert step(first, "x", 1) == step(second, "x", 1) == step(second, "x", 1)
+    assert step(other, "x", 2) == drafts(3), "other inputs, another step"
+    assert made == ["first", "other"]
+    assert [read_json(tmp_path / name / "usage.json")["texts"]["tokens"] for name in ("first", "second")] == [7, 7]
+    assert sorted(path.name for path in (tmp_path / "second" / "step").iterdir()) == ["texts.parquet"]
+
+
+def test_a_step_that_fails_is_kept_for_nobody(tmp_path: Path) -> None:
+    run = sharing(tmp_path, "first")
+    with pytest.raises(KeyboardInterrupt), run.common("step", [run.directory / "x.json"]):
+        write_json(run.directory / "x.json", 1)
+        raise KeyboardInterrupt
+    later = sharing(tmp_path, "second")
+    with later.common("step", [later.directory / "x.json"]):
+        assert not (later.directory / "x.json").exists()

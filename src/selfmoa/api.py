@@ -46,15 +46,17 @@ def align(
     run_dir: Path | None = None,
     on_existing: OnExisting = "raise",
     progress: Mode = "auto",
+    common: Path | None = None,
 ) -> Run:
     """Run the whole loop on a recipe (object, shipped name or YAML file) and return the finished run.
 
     `run.directory` holds everything; `run.result` is the before/after comparison. Raises the errors of
-    `selfmoa.errors`; whatever is finished by then is kept and `on_existing="resume"` goes on from it.
+    `selfmoa.errors`; whatever is finished by then is kept and `on_existing="resume"` goes on from it. Runs with the
+    same directory `common` make once what is equal between them.
     """
     chosen = recipe if isinstance(recipe, Recipe) else recipes.load(recipe)
     check(chosen)
-    run = _open(chosen, run_dir or Path("runs") / chosen.name, on_existing, progress)
+    run = _open(chosen, run_dir or Path("runs") / chosen.name, on_existing, progress, common)
     from selfmoa.loop import run_loop
 
     return run_loop(run)
@@ -373,10 +375,10 @@ def _judge_context(ref: str, *, load: bool, key: bool = True) -> EvaluatorContex
     return EvaluatorContext(cache=cache, model=model, model_key=files.key)
 
 
-def _open(recipe: Recipe, directory: Path, on_existing: OnExisting, mode: Mode) -> Run:
+def _open(recipe: Recipe, directory: Path, on_existing: OnExisting, mode: Mode, common: Path | None = None) -> Run:
     """Open the run directory before torch is loaded, so that a usage error answers at once."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    run = open_run(recipe, directory, on_existing=on_existing, progress=Progress(mode))
+    run = open_run(recipe, directory, on_existing=on_existing, progress=Progress(mode), common=common)
     if Path(sys.argv[0]).name == "selfmoa":
         run.update_manifest(command=shlex.join(["selfmoa", *sys.argv[1:]]))
     if not (directory / ".gitignore").exists():

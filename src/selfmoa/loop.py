@@ -21,6 +21,10 @@ def run_loop(run: Run) -> Run:
     steps.baseline(session)
     steps.train_attackers(session)
 
+    if recipe.train.pairs:
+        steps.given_pairs(session)
+        steps.align_target(session, 0)
+
     for number in range(1, recipe.loop.n_rounds + 1):
         say(f"Round {number} of {recipe.loop.n_rounds}: pool of {len(session.pool)}")
         attacks = steps.write_attacks(session, number)
@@ -36,12 +40,14 @@ def run_loop(run: Run) -> Run:
         write_json(run.round(number) / "summary.json", facts)
         say(f"  {len(won)} attacks got through, {len(pairs)} pairs ({len(session.pairs)} waiting)")
 
-        last = number == recipe.loop.n_rounds and recipe.loop.stage_at_end
+        last = recipe.loop.stage_at_end and (session.full or number == recipe.loop.n_rounds)
         if len(session.pairs) >= (recipe.loop.min_stage_pairs if last else recipe.train.align_at):
             result = steps.align_target(session, number)
             if result.verdict == "failed" or (result.over_optimised and recipe.stage.stop_on_gap and not result.kept):
                 say(f"  {result.reason}. The run ends with the last good model.")
                 break
+        if session.full:
+            break
 
     steps.measure(session, "after")
     steps.conclude(session)

@@ -9,6 +9,7 @@ from selfmoa.assets._files import read_table
 from selfmoa.assets._load import count_excluded, half, load_table
 from selfmoa.assets._models import resolve_encoder, resolve_model
 from selfmoa.assets._plan import check_licences, plan
+from selfmoa.assets._preferences import Preference, load_preferences
 from selfmoa.assets._refs import catalogue, fetch, info, is_cached, missing_wheels
 from selfmoa.assets._sets import HAZARDS, capability_sets, capability_table, set_definitions
 from selfmoa.assets._styles import STYLES, goal_of
@@ -22,6 +23,7 @@ __all__ = [
     "TEMPLATE_SLOT",
     "AssetInfo",
     "ModelFiles",
+    "Preference",
     "Wheel",
     "cache_dir",
     "capability_sets",
@@ -36,6 +38,7 @@ __all__ = [
     "info",
     "is_cached",
     "is_excluded",
+    "load_preferences",
     "load_table",
     "missing_wheels",
     "plan",

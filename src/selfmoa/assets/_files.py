@@ -1,9 +1,11 @@
-"""Tables of the user's own: JSONL, JSON, CSV, TSV, Parquet."""
+"""Tables of the user's own: JSONL (also packed by gzip), JSON, CSV, TSV, Parquet."""
 
 from __future__ import annotations
 
 import csv
+import gzip
 import json
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,8 @@ def read_table(path: Path) -> list[Row]:
     """
     if not path.is_file():
         raise AssetError(f"No such table file: {path}. Expected one of {', '.join(sorted(_READERS))}.")
-    reader = _READERS.get(path.suffix.lower())
+    packed = path.suffix.lower() == ".gz"
+    reader = _READERS.get(Path(path.stem).suffix.lower() + ".gz" if packed else path.suffix.lower())
     if reader is None:
         raise UsageError(f"{path}: unknown kind of table {path.suffix!r}; expected {', '.join(sorted(_READERS))}.")
     try:
@@ -44,8 +47,19 @@ def _csv(path: Path, delimiter: str = ",") -> list[Row]:
 
 
 def _jsonl(path: Path) -> list[Row]:
+    return _lines(path.read_text(encoding="utf-8-sig"))
+
+
+def _packed_jsonl(path: Path) -> list[Row]:
+    try:
+        return _lines(gzip.decompress(path.read_bytes()).decode("utf-8-sig"))
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(str(error)) from error
+
+
+def _lines(text: str) -> list[Row]:
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
                 rows.append(_object(json.loads(line)))
@@ -80,6 +94,7 @@ _READERS: dict[str, Callable[[Path], list[Row]]] = {
     ".csv": _csv,
     ".tsv": lambda path: _csv(path, "\t"),
     ".jsonl": _jsonl,
+    ".jsonl.gz": _packed_jsonl,
     ".json": _json,
     ".parquet": _parquet,
 }

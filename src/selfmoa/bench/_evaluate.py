@@ -167,12 +167,13 @@ def answer_batch(
     max_new_tokens: int,
     seed: int,
     temperature: float = 0.0,
+    system: str | None = None,
 ) -> list[Answer]:
     """Answers to some prompts, greedy by default, e.g. one resumable batch of `EvaluationSets.prompts()`."""
     from selfmoa.generate import Request
 
     sampling = Sampling(temperature=temperature, top_p=1.0, max_new_tokens=max_new_tokens)
-    requests = [Request(user=prompt.text) for _, prompt in prompts]
+    requests = [Request(user=prompt.text, system=system) for _, prompt in prompts]
     texts = generator.generate(requests, sampling, role=role, seed=seed)
     return [
         Answer(

@@ -8,7 +8,19 @@ import sys
 import typer
 from rich.console import Console
 
-from selfmoa.cli import _assets, _audit, _capability, _compare, _gate, _inspect, _judges, _recipes, _runs, _suites
+from selfmoa.cli import (
+    _assets,
+    _audit,
+    _capability,
+    _compare,
+    _gate,
+    _inspect,
+    _judges,
+    _recipes,
+    _runs,
+    _study,
+    _suites,
+)
 from selfmoa.errors import SelfMoaError
 
 __all__ = ["main"]
@@ -24,6 +36,8 @@ app = typer.Typer(
 _runs.register(app)
 app.command()(_capability.capability)
 app.command()(_compare.compare)
+app.command()(_study.study)
+app.command()(_study.results)
 app.command("inspect-log")(_inspect.inspect_log)
 app.command()(_gate.gate)
 app.add_typer(_recipes.app, name="recipes")

@@ -134,6 +134,10 @@ class LanguageModel:
             if mark in name and "lora_" in name
         }
 
+    def trained(self, role: str) -> bool:
+        """False where a role's adapter changes nothing: every B is zero, as in a fresh one."""
+        return any(bool(weight.any()) for name, weight in self.adapter_parameters(role).items() if "lora_B" in name)
+
     def save_role(self, role: str, directory: Path) -> None:
         """Write a role's adapter in PEFT format (adapter_config.json, adapter_model.safetensors).
 

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from selfmoa.recipe._attack import Attack, Attacker, Generate, Seeds, Sft
 from selfmoa.recipe._base import Data, DataRef, JudgeRef, Sampling, Section, Share, Wrap, WrapRef, tables
 from selfmoa.recipe._judges import Judges, JudgeSide, Prefer
-from selfmoa.recipe._train import SHIFT_SAFE_LOSSES, Loop, Lora, Objective, Stage, Train
+from selfmoa.recipe._train import SHIFT_SAFE_LOSSES, Loop, Lora, Objective, PairTable, Stage, Train
 
 __all__ = [
     "SHIFT_SAFE_LOSSES",
@@ -33,6 +33,7 @@ __all__ = [
     "Lora",
     "Model",
     "Objective",
+    "PairTable",
     "Prefer",
     "Recipe",
     "Sampling",
@@ -89,6 +90,12 @@ class Evaluate(Section):
         0, ge=0, le=256, description="Sampled answers to every harmful prompt beside the greedy one; 0 = none. [us]"
     )
     attempts_temperature: float = Field(1.0, gt=0, le=2, description="Of these answers; no nucleus. [us]")
+    seed: int | None = Field(
+        None, ge=0, description="Draws the prompts; runs of several seeds then share them. None = the run's seed. [us]"
+    )
+    system: str = Field(
+        "", max_length=4000, description="System prompt of the model after, never before; '' = none (a baseline). [us]"
+    )
     max_new_tokens: int = Field(256, ge=4, description="Tokens, greedy. [P]")
     tolerance: Share = Field(0.1, description="Loss of helpfulness or rise of over-refusal to be excluded. [us]")
 
@@ -125,10 +132,22 @@ class Recipe(Section):
     evaluate: Evaluate = Evaluate()
 
     @model_validator(mode="after")
+    def _pairs_come_from_one_place(self) -> Recipe:
+        if self.train.pairs and self.loop.n_rounds:
+            raise ValueError(
+                f"train.pairs names pairs of people, and loop.n_rounds ({self.loop.n_rounds}) asks for the loop's own. "
+                "Set loop.n_rounds to 0, or leave train.pairs out."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _faithful_means_paper(self) -> Recipe:
         if not self.faithful:
             return self
         departures = {
+            "attack.static": self.attack.static,
+            "train.pairs": self.train.pairs is not None,
+            "evaluate.system": self.evaluate.system != "",
             "attack.benign_fraction": self.attack.benign_fraction != 0,
             "attack.plain_fraction": self.attack.plain_fraction != 0,
             "attack.min_harm": self.attack.min_harm != 0,
@@ -143,6 +162,7 @@ class Recipe(Section):
         if wrong:
             raise ValueError(
                 f"faithful: true contradicts {', '.join(wrong)}. The paper's recipe has benign, plain, replay and "
-                "guided shares 0, no restart (1), pairing 'paper', loss 'self_moa' and no stage check."
+                "guided shares 0, no restart (1), pairing 'paper', loss 'self_moa' and no stage check; it attacks and "
+                "pairs by itself and is evaluated without a system prompt."
             )
         return self

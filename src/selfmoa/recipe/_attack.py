@@ -33,6 +33,9 @@ class Attack(Section):
     """Which prompts a round puts to the target."""
 
     k: int = Field(1000, ge=1, description="Prompts a round. [P]")
+    static: bool = Field(
+        False, description="Seeds are asked as they are: no expander, no hider, no growing pool (a baseline). [us]"
+    )
     benign_fraction: Share = Field(0.25, description="Share of k that is benign or borderline. [us]")
     borderline_fraction: Share = Field(0.5, description="Share of those that is borderline. [us]")
     plain_fraction: Share = Field(0.25, description="Share of attacks asked plainly (h = e). [us]")

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from selfmoa.recipe._base import Section, Share
 
-__all__ = ["SHIFT_SAFE_LOSSES", "Loop", "Lora", "Objective", "Stage", "Train"]
+__all__ = ["SHIFT_SAFE_LOSSES", "Loop", "Lora", "Objective", "PairTable", "Stage", "Train"]
 
 SHIFT_SAFE_LOSSES = ("sigmoid", "robust", "sft")
 """DPO losses for which adding the margins to the reference log-probs is exact (method section 5)."""
@@ -33,6 +33,22 @@ class Objective(Section):
     weight: float = Field(0.99, ge=0, description="w_i. [P: 0.99 for safety]")
 
 
+class PairTable(Section):
+    """Two answers to each prompt, and which of them people found better and safer."""
+
+    ref: str = Field(description="path:FILE, data:FILE (below SELFMOA_DATA) or hub:OWNER/NAME@REVISION.")
+    prompt: str = Field("prompt", description="Column with the prompt. [us]")
+    answers: tuple[str, str] = Field(("chosen", "rejected"), description="Columns with answer 0 and answer 1. [us]")
+    better: str | None = Field(None, description="Column with 0 or 1, the better answer; none = always answer 0. [us]")
+    safer: str | None = Field(None, description="Column with 0 or 1, the safer answer; none = the better one. [us]")
+    transcripts: bool = Field(
+        False,
+        description="The answers are whole conversations (Human: ... Assistant: ...) without a column of prompts; "
+        "those of one turn are used. [us]",
+    )
+    where: dict[str, str] = Field(default_factory=dict, description="Column -> value that a row must have. [us]")
+
+
 class Train(Section):
     """Alignment of the target (method section 5)."""
 
@@ -50,6 +66,9 @@ class Train(Section):
     beta: float = Field(0.1, gt=0, le=100, description="KL strength. [M; the paper gives none]")
     w0: float = Field(0.01, gt=0, le=1, description="Weight of helpfulness, the preference objective. [P]")
     objectives: tuple[Objective, ...] = Field((Objective(),), description="The other objectives.")
+    pairs: PairTable | None = Field(
+        None, description="Preferences of people to train on instead of the loop's pairs (a baseline). [us]"
+    )
     a: float | None = Field(None, gt=0, description="scaled: factor of the log-ratio. [us]")
     b: tuple[float, ...] | None = Field(None, description="scaled: factor of each objective. [us]")
     align_at: int = Field(1000, ge=2, description="q: preference pairs that trigger a stage. [P]")
@@ -133,6 +152,18 @@ class Stage(Section):
 class Loop(Section):
     """How long."""
 
-    n_rounds: int = Field(15, ge=1, le=1000, description="Rounds. [P]")
+    n_rounds: int = Field(15, ge=0, le=1000, description="Rounds; 0 = no attack, no pair of the loop's own. [P]")
     stage_at_end: bool = Field(True, description="Align on what is left in P_buf after the last round. [us]")
     min_stage_pairs: int = Field(16, ge=2, description="... if it holds at least this many pairs. [us]")
+    max_pairs: int | None = Field(
+        None, ge=2, description="Pairs of the whole run at the most: with them the loop ends. None = no limit. [us]"
+    )
+
+    @model_validator(mode="after")
+    def _limit_leaves_a_stage(self) -> Loop:
+        if self.max_pairs is not None and self.max_pairs < self.min_stage_pairs:
+            raise ValueError(
+                f"loop.max_pairs ({self.max_pairs}) is below loop.min_stage_pairs ({self.min_stage_pairs}): "
+                "no stage could ever run."
+            )
+        return self

@@ -16,13 +16,39 @@ from pydantic import BaseModel, ValidationError
 from selfmoa.errors import RecipeError, nearest
 from selfmoa.recipe import Recipe
 
-__all__ = ["as_name", "dump", "fields", "fingerprint", "load", "names", "read_text", "with_overrides"]
+__all__ = [
+    "as_name",
+    "dump",
+    "fields",
+    "fingerprint",
+    "load",
+    "names",
+    "read_text",
+    "shipped",
+    "studies",
+    "with_overrides",
+]
 
 _ROOT = Path(str(files(__package__)))
+_STUDIES = "studies/"
 
 
 def names() -> list[str]:
     """Names of the shipped recipes, e.g. `demo`, `paper/gemma-2-2b-it`."""
+    return [name for name in _files() if not name.startswith(_STUDIES)]
+
+
+def studies() -> list[str]:
+    """Names of the shipped studies, e.g. `studies/main`; `selfmoa.study` reads them."""
+    return [name for name in _files() if name.startswith(_STUDIES)]
+
+
+def shipped(name: str) -> Path:
+    """The file of a shipped recipe or study."""
+    return _ROOT / f"{name}.yaml"
+
+
+def _files() -> list[str]:
     return sorted(path.relative_to(_ROOT).with_suffix("").as_posix() for path in _ROOT.rglob("*.yaml"))
 
 
@@ -97,7 +123,7 @@ def _find(name_or_path: str | Path) -> Path:
             f"There is no recipe file {str(path)!r}. Give an existing file or one of: {', '.join(names())}."
         )
     if str(name_or_path) in names():
-        return _ROOT / f"{name_or_path}.yaml"
+        return shipped(str(name_or_path))
     raise RecipeError(f"There is no recipe {str(name_or_path)!r}.{nearest(str(name_or_path), names())}")
 
 

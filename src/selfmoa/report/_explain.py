@@ -56,7 +56,8 @@ def _changed(step: Step, pair: Row) -> list[Row]:
 
 
 def _find(run: RunData, pair_id: str) -> tuple[Step, Row]:
-    tables = [(step, read_rows(step.directory / "pairs.parquet") or []) for step in run.rounds]
+    # pairs of people come from no round, only to a stage
+    tables = [(step, read_rows(step.directory / "pairs.parquet") or []) for step in (*run.stages, *run.rounds)]
     known = {str(row.get("id")): (step, row) for step, rows in tables for row in rows}
     if not known:
         raise UsageError(f"{run.directory} holds no preference pairs yet; let the run finish a round.")

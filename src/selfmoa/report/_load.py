@@ -145,6 +145,6 @@ def _steps(run: RunData, kind: str, summary: str) -> list[Step]:
             run.note(f"{directory.name}/{summary}")
             found = {}
         steps.append(Step(int(digits), directory, found))
-    if not steps:
+    if not steps and (run.recipe.get("loop") or {}).get("n_rounds") != 0:
         run.note(f"{kind}_01/")
     return sorted(steps, key=lambda step: step.number)

@@ -126,7 +126,8 @@ def _object(value: Any) -> Row:
 
 def pair_facts(run: RunData) -> Row:
     """Counts over all pairs: by hazard and kind, by rule, less safe chosen, guided."""
-    pairs = [row for step in run.rounds for row in read_rows(step.directory / "pairs.parquet") or []]
+    steps = run.rounds or run.stages  # pairs of people come from no round
+    pairs = [row for step in steps for row in read_rows(step.directory / "pairs.parquet") or []]
     kinds = [kind for kind in ("attack", "borderline", "benign") if any(row.get("kind") == kind for row in pairs)]
     table: Counter[tuple[str, str]] = Counter((str(row.get("hazard")), str(row.get("kind"))) for row in pairs)
     totals = Counter(str(row.get("hazard")) for row in pairs)

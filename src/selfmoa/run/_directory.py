@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,8 @@ from typing import Any, Literal, TypeVar
 from selfmoa import recipes
 from selfmoa.errors import RecipeError, RunExistsError, StorageError
 from selfmoa.recipe import Recipe
+from selfmoa.run._cache import cache_key
+from selfmoa.run._common import give, take
 from selfmoa.run._machine import describe_machine, git_state, peak_memory_mb, versions
 from selfmoa.run._progress import Progress
 from selfmoa.run._storage import read_json, read_records, write_json, write_records, write_text
@@ -34,12 +36,15 @@ class Run:
     unfinished one goes on at its first unfinished batch; so resuming a run is running it again.
     """
 
-    def __init__(self, directory: Path, recipe: Recipe, progress: Progress) -> None:
+    def __init__(self, directory: Path, recipe: Recipe, progress: Progress, common: Path | None = None) -> None:
         self.directory = directory
+        self._common = common
         self.recipe = recipe
         self.progress = progress
         self.manifest: dict[str, Any] = read_json(directory / "manifest.json") or {}
         self._usage: dict[str, dict[str, float]] = read_json(directory / "usage.json") or {}
+        self._charged: set[str] = set()
+        """Entries of the usage that grew in the present `common` step."""
         self._seen = self._read_journal()
         self._written = 0
         """Tokens written by this process; what is read from a finished step is not written again."""
@@ -113,6 +118,24 @@ class Run:
             found = read_json(path)
         return found
 
+    @contextmanager
+    def common(self, step: str, files: Sequence[Path], *inputs: object) -> Iterator[None]:
+        """Around a step whose `files` depend on nothing but `inputs`, so that runs of a study make them once.
+
+        Files that another run made are put in place before; those that this run makes are kept for the others. Either
+        way the run is charged what they cost.
+        """
+        if self._common is None:
+            yield
+            return
+        place = self._common / cache_key(step, *inputs)
+        for name, spent in (take(place, files, self.directory) or {}).items():
+            self._charge(name, spent)
+        self._charged = set()
+        yield
+        # whole entries: what an interrupted attempt at the step spent counts as well
+        give(place, files, self.directory, {name: self._usage[name] for name in self._charged})
+
     # -- journal and usage ---------------------------------------------------------------------------
 
     def event(self, event: str, key: str, **facts: Any) -> None:
@@ -142,11 +165,16 @@ class Run:
         try:
             yield spent
         finally:
-            entry = self._usage.setdefault(name, {"seconds": 0.0, "tokens": 0.0, "peak_mb": 0.0})
-            entry["seconds"] = round(entry["seconds"] + time.monotonic() - start, 2)
-            entry["tokens"] += spent["tokens"] + self._written - written
-            entry["peak_mb"] = max(entry["peak_mb"], round(peak_memory_mb(), 1))
-            write_json(self.directory / "usage.json", self._usage)
+            tokens, peak = spent["tokens"] + self._written - written, round(peak_memory_mb(), 1)
+            self._charge(name, {"seconds": time.monotonic() - start, "tokens": tokens, "peak_mb": peak})
+
+    def _charge(self, name: str, spent: Mapping[str, float]) -> None:
+        self._charged.add(name)
+        entry = self._usage.setdefault(name, {"seconds": 0.0, "tokens": 0.0, "peak_mb": 0.0})
+        entry["seconds"] = round(entry["seconds"] + spent["seconds"], 2)
+        entry["tokens"] += spent["tokens"]
+        entry["peak_mb"] = max(entry["peak_mb"], spent["peak_mb"])
+        write_json(self.directory / "usage.json", self._usage)
 
     def update_manifest(self, **facts: Any) -> None:
         """Add facts to manifest.json."""
@@ -181,9 +209,16 @@ class Run:
 
 
 def open_run(
-    recipe: Recipe, directory: Path, *, on_existing: OnExisting = "raise", progress: Progress | None = None
+    recipe: Recipe,
+    directory: Path,
+    *,
+    on_existing: OnExisting = "raise",
+    progress: Progress | None = None,
+    common: Path | None = None,
 ) -> Run:
     """Make or reopen the run directory (mode 0700) and start attempt N with its own log.
+
+    `common` is where the runs of a study keep what they share (see `Run.common`).
 
     Raises `RunExistsError` if it exists and the policy is `raise`, or if it holds another recipe's run.
     """
@@ -200,7 +235,7 @@ def open_run(
         raise StorageError(f"{directory} cannot be made: {error.strerror}.") from error
     if not (directory / "recipe.yaml").exists():
         write_text(directory / "recipe.yaml", recipes.dump(recipe))
-    run = Run(directory, recipe, progress)
+    run = Run(directory, recipe, progress, common)
     attempt = int(run.manifest.get("attempts", 0)) + 1
     _log_to(directory / "logs" / f"attempt_{attempt}.log")
     run.update_manifest(

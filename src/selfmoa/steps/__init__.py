@@ -5,6 +5,7 @@ from selfmoa.steps._answer import answer
 from selfmoa.steps._attack import write_attacks
 from selfmoa.steps._attackers import retrain_attackers, train_attackers
 from selfmoa.steps._conclude import compare, conclude, describe, gate_judges, judge_answers, measure
+from selfmoa.steps._given import given_pairs
 from selfmoa.steps._judge import judge
 from selfmoa.steps._prepare import judge_cache, judge_objectives, load_model, load_side, prepare
 from selfmoa.steps._prepare_evaluation import prepare_evaluation
@@ -22,6 +23,7 @@ __all__ = [
     "conclude",
     "describe",
     "gate_judges",
+    "given_pairs",
     "judge",
     "judge_answers",
     "judge_cache",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -227,8 +228,12 @@ def _dev_answers(session: Session, name: str) -> list[DevAnswer]:
         return [Draft(str(i), text.text, text.n_tokens) for i, text in zip(batch, texts, strict=True)]
 
     path = session.run.directory / "dev" / f"{name}.parquet"
-    with session.run.measured("stage checks"):
+    made_from = (session.context.model_key, prompts, sampling, session.recipe.generate.batch_size)
+    # only the untrained model's answers are the same in other runs
+    shared = session.run.common("development answers", [path], *made_from) if name == "before" else nullcontext()
+    with shared, session.run.measured("stage checks"):
         drafts = session.run.batched(path, Draft, session.batches(requests), write, label="development prompts")
+    with session.run.measured("stage checks"):
         texts = {int(draft.id): draft.text for draft in drafts}
         return _measure(session, prompts, [texts[i] for i in range(len(prompts))])
 

@@ -20,7 +20,7 @@ def write_attacks(session: Session, number: int) -> list[Attack]:
     seeds = session.pool.draw(settings.k - n_harmless, seed=session.seed(number, "draw"))
     path = session.run.round(number) / "attacks.parquet"
     with session.run.measured(f"round {number} attack"):
-        expansions = _expand(session, number, seeds)
+        expansions = [_as_it_is(number, seed) for seed in seeds] if settings.static else _expand(session, number, seeds)
         hidden = _hide(session, number, [attack for attack in expansions if _to_hide(attack)])
     attacks = session.run.records(
         path,
@@ -43,6 +43,22 @@ def write_attacks(session: Session, number: int) -> list[Attack]:
             reason=attack.reason,
         )
     return attacks
+
+
+def _as_it_is(number: int, seed: Prompt) -> Attack:
+    """A seed asked in its own words (`attack.static`)."""
+    return Attack(
+        id=stable_id(number, seed.id, "attack"),
+        round=number,
+        kind="attack",
+        hazard=seed.hazard,
+        seed_id=seed.id,
+        seed=seed.text,
+        expansion=seed.text,
+        hidden=seed.text,
+        plain=True,
+        bleu=None,
+    )
 
 
 def _to_hide(attack: Attack) -> bool:

@@ -17,13 +17,22 @@ from selfmoa.train import restore, sft, snapshot
 
 __all__ = ["retrain_attackers", "train_attackers"]
 
+_FILES = ("adapter_config.json", "adapter_model.safetensors", "done.json")
+"""Of a finished training, the file that says so last."""
+
 Texts = Sequence[tuple[str, str]]
 
 
 def train_attackers(session: Session) -> None:
-    """SFT of the expander on E0 and of the hider on H0 (method section 3, step 1)."""
-    directory = session.run.directory / "attackers_00"
-    _train(session, directory, session.material.expansions, session.material.hidings, start="target")
+    """SFT of the expander on E0 and of the hider on H0 (method section 3, step 1); not where nobody attacks."""
+    if session.recipe.attack.static or not session.recipe.loop.n_rounds:
+        return
+    directory, recipe, material = session.run.directory / "attackers_00", session.recipe, session.material
+    files = [directory / role / name for role in ("expander", "hider") for name in _FILES]
+    sfts = (recipe.attack.expand.sft, recipe.attack.hider.sft)
+    made_from = (material.expansions, material.hidings, sfts, recipe.model, session.context.model_key, recipe.seed)
+    with session.run.common("train attackers", files, *made_from):
+        _train(session, directory, material.expansions, material.hidings, start="target")
 
 
 def retrain_attackers(session: Session, number: int, attacks: Sequence[Attack]) -> dict[str, Any]:

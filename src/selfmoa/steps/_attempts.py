@@ -14,7 +14,7 @@ from selfmoa.steps._session import Evaluation
 __all__ = ["attempt", "with_attempts"]
 
 
-def attempt(session: Evaluation, name: str) -> list[Answer]:
+def attempt(session: Evaluation, name: str, system: str | None = None) -> list[Answer]:
     """`evaluate.attempts` answers of the target as it is now to every harmful prompt; those to one prompt together."""
     recipe, run = session.recipe, session.run
     settings, size = recipe.evaluate, recipe.generate.batch_size
@@ -31,6 +31,7 @@ def attempt(session: Evaluation, name: str) -> list[Answer]:
             role="target",
             max_new_tokens=settings.max_new_tokens,
             seed=session.seed("attempts", batch_number),
+            system=system,
             temperature=settings.attempts_temperature,
         )
         numbers = [number for _, number in batch]

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+
+import pyarrow.parquet as pq
 
 from selfmoa import bench, instructions
 from selfmoa.bench import Answer, Estimate, GateJudges, Measured
@@ -13,7 +17,7 @@ from selfmoa.generate import Generator
 from selfmoa.judge import Evaluator, EvaluatorContext, Item, card, kin_notes, make
 from selfmoa.recipe import JudgeRef, JudgeSide
 from selfmoa.records import Attack, Pair, Score
-from selfmoa.run import Cache, read_json, read_records, write_json, write_records, write_table
+from selfmoa.run import Cache, read_json, read_records, write_bytes, write_json, write_records, write_table
 from selfmoa.steps import _attempts, _capability, _following, _preferences, _prompts
 from selfmoa.steps._cached import CachedGenerator, CachedJudge
 from selfmoa.steps._judge import combined
@@ -30,10 +34,45 @@ def measure(session: Evaluation, name: str) -> list[Measured]:
 
     Where the recipe names capability tasks, their questions are put to it as well.
     """
+    run = session.run
+    files = [run.directory / "evaluation" / f"{kind}{name}.parquet" for kind in _KEPT]
+    if name == "after" and not session.recipe.evaluate.system and not session.model.trained("target"):
+        _as_before(files)
+    with run.common(f"evaluate {name}", files, *_asked(session)) if name == "before" else nullcontext():
+        items = _measured(session, name)
+        _capability.ask(session, name)  # its time is measured by itself
+    return items
+
+
+_KEPT = ("answers_", "attempts_", "votes_", "capability_", "")
+"""What the files of one side of an evaluation begin with; verdicts, which end it, last."""
+
+
+def _as_before(files: Sequence[Path]) -> None:
+    """An untrained model without a system prompt answers as before: its answers and verdicts are the same."""
+    for file in files:
+        source = file.with_name(file.name.replace("after", "before"))
+        if source.is_file() and not file.exists():
+            write_bytes(file, source.read_bytes())
+
+
+def _asked(session: Evaluation) -> list[object]:
+    """Everything that the untrained model's answers and their verdicts depend on."""
+    recipe, evaluate = session.recipe, session.recipe.evaluate
+    drawn = session.seed("attempts") if evaluate.attempts else ""
+    sampled = (evaluate.attempts, evaluate.attempts_temperature, drawn)
+    questions = (evaluate.capability, session.evaluation_seed) if evaluate.capability.tasks else ()
+    batches = (recipe.generate.batch_size, recipe.judges.batch_size)
+    model = (session.context.model_key, recipe.model.load_in_4bit)
+    return [session.sets.prompts(), evaluate.max_new_tokens, *sampled, questions, batches, model, recipe.judges.gate]
+
+
+def _measured(session: Evaluation, name: str) -> list[Measured]:
     recipe, run = session.recipe, session.run
     prompts = session.sets.prompts()
     directory = run.directory / "evaluation"
     size = recipe.generate.batch_size
+    system = (recipe.evaluate.system or None) if name == "after" else None
     order = sorted(range(len(prompts)), key=lambda index: (-len(prompts[index][1].text), index))
 
     generator = _generator(session, name)
@@ -45,6 +84,7 @@ def measure(session: Evaluation, name: str) -> list[Measured]:
             role="target",
             max_new_tokens=recipe.evaluate.max_new_tokens,
             seed=batch_number,
+            system=system,
         )
 
     with run.measured(f"evaluate {name}"):
@@ -55,10 +95,8 @@ def measure(session: Evaluation, name: str) -> list[Measured]:
             write,
             label=f"evaluate {name}",
         )
-        attempts = _attempts.attempt(session, name)
-        items = run.records(directory / f"{name}.parquet", Measured, lambda: _score(session, answers, name, attempts))
-    _capability.ask(session, name)  # its time is measured by itself
-    return items
+        attempts = _attempts.attempt(session, name, system)
+        return run.records(directory / f"{name}.parquet", Measured, lambda: _score(session, answers, name, attempts))
 
 
 def judge_answers(session: Judged, answers: Sequence[Answer]) -> list[Measured]:
@@ -161,6 +199,10 @@ def compare(session: Evaluation, *, notes: Sequence[str] = ()) -> dict[str, Any]
 def _stage_notes(session: Session) -> list[str]:
     """What a reader must know of stages that were not plainly accepted."""
     found = [read_json(path) for path in sorted(session.run.directory.glob("stage_*/stage.json"))]
+    if not found and not session.recipe.loop.n_rounds:
+        system = session.recipe.evaluate.system
+        told = "The model is given a system prompt after, not before. " if system else ""
+        return [f"{told}Nothing was trained: the recipe asks for no round."]
     if not found:
         return ["No alignment stage ran, because too few pairs were gathered: the model is unchanged."]
     return [
@@ -194,6 +236,13 @@ def describe(session: Judged, *, notes: Sequence[str] = ()) -> dict[str, Any]:
     return run.result or {}
 
 
+def trained_prompts(directory: Path) -> list[str]:
+    """The prompts of every pair that a stage of the run was given, each once."""
+    tables = sorted(directory.glob("stage_*/pairs.parquet"))
+    rows = (row for path in tables for row in pq.read_table(path, columns=["prompt"]).to_pylist())
+    return list(dict.fromkeys(str(row["prompt"]) for row in rows))
+
+
 def _made_by_the_run(session: Evaluation) -> Iterable[tuple[str, list[str]]]:
     attacks: list[str] = []
     pairs: list[str] = []
@@ -201,6 +250,8 @@ def _made_by_the_run(session: Evaluation) -> Iterable[tuple[str, list[str]]]:
         found = read_records(directory / "attacks.parquet", Attack) or []
         attacks += [text for item in found if item.status == "kept" for text in (item.expansion, item.hidden)]
         pairs += [pair.prompt for pair in read_records(directory / "pairs.parquet", Pair) or []]
+    if session.trained_in:  # pairs of people come from no round
+        pairs += trained_prompts(session.trained_in)
     yield "generated attacks", attacks
     yield "trained pairs", pairs
 

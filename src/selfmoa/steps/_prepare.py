@@ -47,7 +47,8 @@ def prepare(run: Run) -> Session:
         _check_pool(recipe, run, material)
         check_hidden(recipe, model)
         own = (*material.attacks, *material.benign, *material.dev)
-        check_lengths(recipe, model, [*own, *(prompt for _, prompt in sets.prompts())])
+        check_lengths(recipe, model, own)
+        check_lengths(recipe, model, [prompt for _, prompt in sets.prompts()], system=recipe.evaluate.system)
         run.json(run.directory / "removed.json", lambda: sets.removed)
         describe_assets(run, model, files)
         context = judge_context(run, model, files)
@@ -146,7 +147,8 @@ def gather_material(recipe: Recipe, model: LanguageModel) -> tuple[Material, Eva
         seed=recipe.seed,
     )
     against = {"seeds and development prompts": material.texts(), **judge_objectives(recipe)}
-    return material, build_sets(recipe.evaluate, seed=recipe.seed, against=against, fits=room.fits)
+    drawn_by = recipe.seed if recipe.evaluate.seed is None else recipe.evaluate.seed
+    return material, build_sets(recipe.evaluate, seed=drawn_by, against=against, fits=room.fits)
 
 
 def judge_objectives(recipe: Recipe) -> dict[str, list[str]]:
@@ -213,14 +215,13 @@ def _fit_maps(session: Session) -> None:
         texts = session.sample([requests[i] for i in batch], sampling, role="target", seed=seed)
         return [Draft(str(i), text.text, text.n_tokens) for i, text in zip(batch, texts, strict=True)]
 
-    with session.run.measured("prepare"):
+    file = session.run.directory / "dev" / "calibration.parquet"
+    made_from = (session.context.model_key, prompts, sampling, session.recipe.generate.batch_size, session.recipe.seed)
+    with session.run.common("unaligned answers", [file], *made_from), session.run.measured("judges' maps"):
         drafts = session.run.batched(
-            session.run.directory / "dev" / "calibration.parquet",
-            Draft,
-            session.batches(requests),
-            write,
-            label="unaligned answers for the judges' maps",
+            file, Draft, session.batches(requests), write, label="unaligned answers for the judges' maps"
         )
+    with session.run.measured("prepare"):
         items = [
             Item(draft.id, prompts[int(draft.id)].text, draft.text, prompts[int(draft.id)].kind) for draft in drafts
         ]

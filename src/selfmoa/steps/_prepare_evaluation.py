@@ -9,6 +9,7 @@ from selfmoa.bench import EvaluationSets, build_sets
 from selfmoa.capability import check_tasks
 from selfmoa.generate import LanguageModel
 from selfmoa.run import Cache, Run
+from selfmoa.steps._conclude import trained_prompts
 from selfmoa.steps._hider import run_hider
 from selfmoa.steps._prepare import (
     describe_assets,
@@ -40,7 +41,7 @@ def prepare_evaluation(
         run.progress.say(f"Loading {recipe.model.ref}")
         model, files = load_model(recipe)
         sets = _suite_sets(run, model, trained_in) if suite else gather_material(recipe, model)[1]
-        check_lengths(recipe, model, [prompt for _, prompt in sets.prompts()])
+        check_lengths(recipe, model, [prompt for _, prompt in sets.prompts()], system=recipe.evaluate.system)
         run.json(run.directory / "removed.json", lambda: sets.removed)
         describe_assets(run, model, files)
     return Evaluation(
@@ -56,13 +57,18 @@ def prepare_evaluation(
 def _suite_sets(run: Run, model: LanguageModel, trained_in: Path | None) -> EvaluationSets:
     against = {**judge_objectives(run.recipe), **_seeds(trained_in)}
     fits, hide = Room(run.recipe, model).fits, run_hider(run, model, trained_in)
-    return build_sets(run.recipe.evaluate, seed=run.recipe.seed, against=against, fits=fits, hide=hide)
+    own = run.recipe.evaluate.seed
+    seed = run.recipe.seed if own is None else own
+    return build_sets(run.recipe.evaluate, seed=seed, against=against, fits=fits, hide=hide)
 
 
 def _seeds(trained_in: Path | None) -> dict[str, list[str]]:
-    """The seed prompts of the run that made the adapter."""
+    """The seed prompts of the run that made the adapter, and those of the pairs of people that it trained on."""
     if trained_in is None:
         return {}
     seeds = recipes.load(trained_in / "recipe.yaml").seeds
     rows = load_rows((*seeds.attack, *seeds.benign))
-    return {f"seeds of {trained_in.name}": [str(row["prompt"]) for row in rows]}
+    found = {f"seeds of {trained_in.name}": [str(row["prompt"]) for row in rows]}
+    if (trained_in / "given.json").is_file():
+        found[f"pairs of people that trained {trained_in.name}"] = trained_prompts(trained_in)
+    return found

@@ -30,9 +30,9 @@ class Room:
         )
         """Tokens of a prompt, chat template included, that leave room."""
 
-    def length(self, text: str) -> int:
-        """Tokens of a request."""
-        return self._model.length(Request(user=text))
+    def length(self, text: str, system: str = "") -> int:
+        """Tokens of a request, below a system prompt if there is one."""
+        return self._model.length(Request(user=text, system=system or None))
 
     def fits(self, prompt: Prompt) -> bool:
         """True for what may be asked, or must be complained about."""
@@ -61,11 +61,11 @@ def check_hidden(recipe: Recipe, model: LanguageModel) -> None:
         )
 
 
-def check_lengths(recipe: Recipe, model: LanguageModel, prompts: Sequence[Prompt]) -> None:
-    """Raise `UsageError` where a prompt leaves no room for an answer."""
+def check_lengths(recipe: Recipe, model: LanguageModel, prompts: Sequence[Prompt], *, system: str = "") -> None:
+    """Raise `UsageError` where a prompt, below a system prompt if there is one, leaves no room for an answer."""
     room = Room(recipe, model)
     for prompt in prompts:
-        length = room.length(prompt.text)
+        length = room.length(prompt.text, system)
         if length > room.tokens:
             raise UsageError(
                 f"A prompt of {prompt.source or 'the seeds'} has {length} tokens; with the answer, {room.tokens} fit "

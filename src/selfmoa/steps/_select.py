@@ -9,7 +9,7 @@ from typing import Any
 from selfmoa.attack import hits
 from selfmoa.bench import proportion
 from selfmoa.judge import disagreement
-from selfmoa.prefer import Candidate, pair_round
+from selfmoa.prefer import Candidate, PairingResult, pair_round
 from selfmoa.records import Attack, Dropped, Judgement, Pair, Prompt, Response, Score, Selected, stable_id
 from selfmoa.run import read_records, write_records
 from selfmoa.steps._judge import safety_votes
@@ -22,6 +22,9 @@ __all__ = ["prefer", "select", "summarise"]
 def select(session: Session, number: int, attacks: Sequence[Attack], judgements: Sequence[Judgement]) -> list[Attack]:
     """The attacks that got through: into E_buf and H_buf, and their expansions into the pool."""
     won = hits(attacks, judgements)
+    if session.recipe.attack.static:  # nobody learns from what got through, and the pool does not grow
+        write_records(session.run.round(number) / "selected.parquet", _events(number, attacks, won, ()), Selected)
+        return won
     session.expansions.extend((attack.seed, attack.expansion) for attack in won)
     session.hidings.extend((attack.expansion, attack.hidden) for attack in won if attack.hidden != attack.expansion)
     entering = [
@@ -36,19 +39,19 @@ def select(session: Session, number: int, attacks: Sequence[Attack], judgements:
         for attack in won
     ]
     session.pool.enter(entering)
-    rows = [
-        *(
-            Selected(attack.id, number, attack.seed_id, "left pool", "sampled in this round")
-            for attack in attacks
-            if attack.kind == "attack"
-        ),
-        *(Selected(attack.id, number, attack.seed_id, "hit", "an answer is unsafe and helpful") for attack in won),
-        *(Selected(attack.id, number, attack.seed_id, "entered pool", "its expansion got through") for attack in won),
-    ]
-    write_records(session.run.round(number) / "selected.parquet", rows, Selected)
+    write_records(session.run.round(number) / "selected.parquet", _events(number, attacks, won, won), Selected)
     for attack in won:
         session.run.event("hit", attack.id, round=number, seed=attack.seed_id)
     return won
+
+
+def _events(number: int, attacks: Sequence[Attack], won: Sequence[Attack], entered: Sequence[Attack]) -> list[Selected]:
+    asked = [attack for attack in attacks if attack.kind == "attack"]
+    return [
+        *(Selected(one.id, number, one.seed_id, "left pool", "sampled in this round") for one in asked),
+        *(Selected(one.id, number, one.seed_id, "hit", "an answer is unsafe and helpful") for one in won),
+        *(Selected(one.id, number, one.seed_id, "entered pool", "its expansion got through") for one in entered),
+    ]
 
 
 def prefer(
@@ -69,10 +72,11 @@ def prefer(
         session.flips.append((len(turned), sum(pair.kind == "attack" for pair in pairs)))
         return {key: f"order turned by: {', '.join(names)}" for key, names in turned.items()}
 
-    result = pair_round(attacks, candidates, session.recipe.prefer, doubts)
+    result = _limited(session, pair_round(attacks, candidates, session.recipe.prefer, doubts))
     write_records(directory / "pairs.parquet", result.pairs, Pair)
     write_records(directory / "dropped.parquet", result.dropped, Dropped)
     session.pairs.extend(result.pairs)
+    session.gathered += len(result.pairs)
     session.unfinished.update(response.id for response in responses if response.finish == "length")
     for pair in result.pairs:
         session.run.event(
@@ -84,6 +88,17 @@ def prefer(
             rule=pair.rule,
         )
     return list(result.pairs)
+
+
+def _limited(session: Session, result: PairingResult) -> PairingResult:
+    """No more pairs than `loop.max_pairs` leaves room for."""
+    limit = session.recipe.loop.max_pairs
+    if limit is None or len(result.pairs) <= limit - session.gathered:
+        return result
+    order = sorted(result.pairs, key=lambda pair: pair.id)  # ids are hashes: an unbiased draw
+    kept = {pair.id for pair in order[: limit - session.gathered]}
+    over = [Dropped(pair.round, pair.attack_id, "enough pairs") for pair in result.pairs if pair.id not in kept]
+    return PairingResult(tuple(pair for pair in result.pairs if pair.id in kept), (*result.dropped, *over))
 
 
 def summarise(
@@ -100,6 +115,7 @@ def summarise(
     dropped = read_records(directory / "dropped.parquet", Dropped) or []
     asked = [attack for attack in attacks if attack.kind == "attack"]
     kept = [attack for attack in asked if attack.status == "kept"]
+    entered = 0 if session.recipe.attack.static else len(won)
     hidden = [attack for attack in asked if not attack.plain and (attack in kept or attack.reason.startswith("hid"))]
     return {
         "round": number,
@@ -113,7 +129,7 @@ def summarise(
             "expander": [sum(attack.reason == "expander refused" for attack in asked), len(asked)],
             "hider": [sum(attack.reason == "hider refused" for attack in asked), len(hidden)],
         },
-        "pool": {"size_before": len(session.pool) - len(won) + len(asked), "left": len(asked), "entered": len(won)},
+        "pool": {"size_before": len(session.pool) - entered + len(asked), "left": len(asked), "entered": entered},
         "responses": len(responses),
         "guided_responses": sum(response.guided for response in responses),
         "responses_dropped": dict(Counter(item.reason for item in responses if item.status == "dropped")),

@@ -63,6 +63,12 @@ class Judged:
             self._constraints[key] = read_constraints(load_table(table))
         return self._constraints[key]
 
+    @property
+    def evaluation_seed(self) -> int:
+        """Draws evaluation prompts, questions and sampled attempts."""
+        own = self.recipe.evaluate.seed
+        return self.recipe.seed if own is None else own
+
     def seed(self, *parts: object) -> int:
         """A seed for one step, derived from the recipe's; below 2**31."""
         text = "\x1f".join(str(part) for part in (self.recipe.seed, *parts))
@@ -103,6 +109,14 @@ class Session(Evaluation):
     flips: list[tuple[int, int]] = field(default_factory=list)
     """(turned by a change, all) attack pairs of each round since the last stage."""
     stages: int = 0
+    gathered: int = 0
+    """Pairs that joined P_buf since the start."""
+
+    @property
+    def full(self) -> bool:
+        """True where the run has all the pairs that it may train on (`loop.max_pairs`)."""
+        limit = self.recipe.loop.max_pairs
+        return limit is not None and self.gathered >= limit
 
     def batches(self, requests: Sequence[Request], *, size: int | None = None) -> list[list[int]]:
         """Indices of requests in batches of like length (longest first): little padding, a fixed order."""

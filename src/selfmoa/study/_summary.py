@@ -1,0 +1,80 @@
+"""The figures and costs of one arm and seed as a small object, which can be kept and published."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from selfmoa.errors import UsageError
+from selfmoa.run import read_json
+
+__all__ = ["read_summaries", "summarise"]
+
+Summary = dict[str, Any]
+_FIELDS = {"arm", "seed", "model", "metrics", "cost"}
+
+
+def summarise(directory: Path, arm: str, seed: int) -> Summary:
+    """`arm, seed, model, metrics {name: {value, low, high, n, judge}}, cost` of a finished run.
+
+    Figures are those of the model after. Cost: pairs trained on; judged tokens (of the answers that the training judges
+    scored); trained tokens (target and attackers, every epoch counted); seconds; peak memory in MB. Steps that other
+    arms of a study made count for every arm that used them.
+    """
+    results = read_json(directory / "results.json") or {}
+    manifest = read_json(directory / "manifest.json") or {}
+    told = [(str(row["name"]), row["after"], str(row.get("judge") or "")) for row in results["metrics"]]
+    return {
+        "arm": arm,
+        "seed": seed,
+        "model": (manifest.get("model") or {}).get("ref", ""),
+        "metrics": {
+            name: {**{key: _plain(after[key]) for key in ("value", "low", "high", "n")}, "judge": judge}
+            for name, after, judge in told
+            if after["n"]
+        },
+        "cost": _cost(directory),
+    }
+
+
+def read_summaries(directory: Path) -> list[Summary]:
+    """The summaries in a folder (`*.json`), by file name. Raises `UsageError` naming a file that is none."""
+    found = []
+    for path in sorted(directory.glob("*.json")):
+        summary = read_json(path)
+        if not isinstance(summary, dict) or not summary.keys() >= _FIELDS:
+            raise UsageError(f"{path} is no summary of an arm; expected an object with {', '.join(sorted(_FIELDS))}.")
+        found.append(summary)
+    return found
+
+
+def _cost(directory: Path) -> dict[str, float]:
+    usage = (read_json(directory / "usage.json") or {}).values()
+    stages = [read_json(path) or {} for path in sorted(directory.glob("stage_*/stage.json"))]
+    attackers = [read_json(path) or {} for path in sorted(directory.glob("attackers_*/*/done.json"))]
+    trained = [*(stage.get("trained_tokens", 0) for stage in stages), *(one.get("tokens", 0) for one in attackers)]
+    return {
+        "pairs": sum(stage.get("n_pairs", 0) for stage in stages),
+        "judged_tokens": _judged_tokens(directory),
+        "trained_tokens": sum(trained),
+        "seconds": round(sum(entry["seconds"] for entry in usage), 1),
+        "peak_memory_mb": max((entry["peak_mb"] for entry in usage), default=0.0),
+    }
+
+
+def _judged_tokens(directory: Path) -> int:
+    total = 0
+    for path in directory.glob("round_*/responses.parquet"):
+        rows = pq.read_table(path, columns=["n_tokens", "status"]).to_pylist()
+        total += sum(row["n_tokens"] for row in rows if row["status"] == "kept")
+    return total
+
+
+def _plain(value: Any) -> Any:
+    """Four digits are enough for a rate of a few hundred prompts; what is not known is null."""
+    if not isinstance(value, float):
+        return value
+    return round(value, 4) if math.isfinite(value) else None
