@@ -147,8 +147,8 @@ def _pairs_of(arm: Arm, seed: int, earlier: Sequence[ArmRun]) -> int | None:
 
 
 def _finished(directory: Path, recipe: Recipe) -> bool:
-    manifest = read_json(directory / "manifest.json") if directory.is_dir() else None
-    same = bool(manifest) and manifest.get("recipe_hash") == recipes.fingerprint(recipe)
+    manifest = read_json(directory / "manifest.json") or {}
+    same = manifest.get("recipe_hash") == recipes.fingerprint(recipe)
     return same and bool(manifest.get("finished")) and (directory / "results.json").is_file()
 
 
