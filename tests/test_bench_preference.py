@@ -189,6 +189,8 @@ def test_a_run_tells_whose_answers_are_preferred_and_the_parquet_gives_the_figur
     adapter = tmp_path / "adapter"
     model = LanguageModel.load(tiny_model_dir, recipe.model.lora, threads=1)
     model.add_role("target", seed=0)
+    for weight in model.adapter_parameters("target").values():
+        weight.data.fill_(0.01)  # an untrained one would not be asked again
     model.save_role("target", adapter)
     order: dict[str, int] = {}
     loads: list[Path] = []

@@ -19,7 +19,7 @@ from loop_helpers import need, need_judge_data, texts, tiny_overrides
 from selfmoa import recipes
 from selfmoa.bench import GateJudges
 from selfmoa.errors import UsageError
-from selfmoa.generate import ScriptedGenerator
+from selfmoa.generate import Generation, PlainModel, ScriptedGenerator
 from selfmoa.judge import Item
 from selfmoa.records import Score
 
@@ -85,9 +85,15 @@ def test_figures_are_logged_and_the_training_is_not_disturbed(tiny_model_dir: Pa
 
 
 def test_layers_held_in_eval_mode_stay_there_and_silent_judges_do_not_end_the_training(
-    tiny_model_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tiny_model_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     need_judge_data()
+
+    class Speaking(PlainModel):
+        """The tiny model says nothing, and nothing is what no judge has to score."""
+
+        def generate(self, *args: Any, **kwargs: Any) -> list[Generation]:
+            return [replace(made, text="It is green.") for made in super().generate(*args, **kwargs)]
 
     class Silent(Constant):
         def score(self, items: Sequence[Item]) -> list[Score]:
@@ -98,6 +104,7 @@ def test_layers_held_in_eval_mode_stay_there_and_silent_judges_do_not_end_the_tr
     recipe = recipes.load("demo", [*tiny_overrides(tmp_path, tiny_model_dir), "judges.max_unscored=0.1"])
     mute = replace(judges(), safety=[Silent("safety", 0.2)])
     callback = selfmoa.EvalCallback(watched, recipe, n=10, max_new_tokens=3, judges=mute)
+    monkeypatch.setattr("selfmoa.callback.PlainModel", Speaking)
     watched.model.train()
     held.training = False
     callback._measure()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,8 @@ def test_arms_share_what_is_equal_and_one_that_fails_stops_no_other(
 
     def seen(model: LanguageModel, requests: Any, *args: Any, **kwargs: Any) -> Any:
         told_before.extend(request.system for request in requests)
-        return generate(model, requests, *args, **kwargs)
+        made = generate(model, requests, *args, **kwargs)
+        return [replace(one, text=one.text if one.text.strip() else "It is green.") for one in made]
 
     monkeypatch.setattr(LanguageModel, "generate", seen)
     found = study.load_study(write_study(tmp_path, arms, overrides=overrides))
