@@ -94,6 +94,7 @@ def people(directory: Path) -> str:
     return f"train.pairs={table}"
 
 
+@pytest.mark.slow
 def test_arms_share_what_is_equal_and_one_that_fails_stops_no_other(
     tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
