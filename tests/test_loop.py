@@ -349,10 +349,20 @@ def test_a_published_prompt_longer_than_the_context_is_left_out(
 ) -> None:
     model, _ = load_model(tiny_recipe)
     room = Room(tiny_recipe, model)
-    rows = [{"ref": ref, "prompt": text} for ref in ("wheel:a", "path:a") for text in ("word", "word " * 700)]
-    assert room.rows(rows) == [rows[0], *rows[2:]]  # a user's own stays, to be complained about
-    assert "1 seeds left out" in caplog.text
-    assert [room.fits(Prompt("1", row["prompt"], "benign", "none", row["ref"])) for row in rows] == [1, 0, 1, 1]
+    refs = ("wheel:a", "path:a", "a.jsonl", "data:a.jsonl")
+    rows = [{"ref": ref, "prompt": text} for ref in refs for text in ("word", "word " * 700)]
+    assert room.rows(rows) == [rows[0], *rows[2:7]]  # a user's own stays, to be complained about
+    assert "2 seeds left out" in caplog.text
+    assert [room.fits(Prompt("1", row["prompt"], "benign", "none", row["ref"])) for row in rows] == [
+        1,
+        0,
+        1,
+        1,
+        1,
+        1,
+        1,
+        0,
+    ]
 
 
 def test_too_few_seeds_are_one_clear_error(tiny_recipe: selfmoa.Recipe, tmp_path: Path) -> None:

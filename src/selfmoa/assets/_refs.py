@@ -27,6 +27,11 @@ def scheme(ref: str) -> Scheme:
     return "hub" if ref.startswith("hub:") else "path"
 
 
+def users_own(ref: str) -> bool:
+    """True for a file that the user wrote or chose, not one that a publisher's set is read from."""
+    return scheme(ref) == "path" and not ref.startswith("data:")
+
+
 def local_path(ref: str) -> Path:
     """Path of a path: or data: reference or of a bare path, `~` expanded."""
     if ref.startswith("data:"):

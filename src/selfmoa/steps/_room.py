@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from selfmoa.assets import users_own
 from selfmoa.errors import UsageError
 from selfmoa.generate import LanguageModel, Request
 from selfmoa.recipe import Recipe
@@ -46,7 +47,7 @@ class Room:
         return kept
 
     def _may_stay(self, source: str, text: str) -> bool:
-        return source.startswith("path:") or self.length(text) <= self.tokens
+        return users_own(source) or self.length(text) <= self.tokens
 
 
 def check_hidden(recipe: Recipe, model: LanguageModel) -> None:
