@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -171,7 +172,7 @@ def test_the_jailbreak_suite_wraps_each_attack_and_judges_hear_the_plain_request
 NOTHING = EvalSet(data=(), n=1)
 
 
-def built(*wrap: object, rows: list[dict] | None = None, **more: object) -> EvaluationSets:
+def built(*wrap: object, rows: list[dict] | None = None, **more: Any) -> EvaluationSets:
     """Ten tasks of two sources, wrapped."""
     found = {
         "path:a.csv": rows or [{"prompt": f"Describe {word} {word[::-1]} {word * 2}."} for word in WORDS[:5]],
@@ -181,7 +182,13 @@ def built(*wrap: object, rows: list[dict] | None = None, **more: object) -> Eval
     }
     wrapped = EvalSet.model_validate({"data": ["path:a.csv", "path:b.csv"], "n": 10, "wrap": list(wrap)})
     evaluate = Evaluate(harmful=wrapped, edgy=NOTHING, benign=NOTHING)
-    return build_sets(evaluate, seed=0, against={}, load=lambda ref: found[ref.ref], **more)  # type: ignore[arg-type]
+    return build_sets(evaluate, seed=0, against={}, load=lambda ref: found[ref.ref], **more)
+
+
+def test_a_wrapped_prompt_that_does_not_fit_is_left_out_and_named() -> None:
+    found = built("path:t.csv", fits=lambda prompt: not (prompt.parent and "Describe" in prompt.text))
+    assert len(found.harmful) == 5 and all("Explain" in prompt.text for prompt in found.harmful)
+    assert found.removed_counts()["harmful"] == {"longer than this model's context allows": 5}
 
 
 def test_each_wrapping_has_prompts_of_its_own_from_every_source() -> None:

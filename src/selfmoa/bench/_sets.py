@@ -110,8 +110,9 @@ def build_sets(
         if getattr(evaluate, name).data and len(left) < min(n, _MIN_PROMPTS):
             raise UsageError(_too_few(name, len(left), min(n, _MIN_PROMPTS), removed))
         wrapped, without = wrap(_draw(left, n, seed), getattr(evaluate, name), seed, load, hide)
-        drawn[name] = tuple(prompt for prompt in wrapped if fits(prompt))
-        without += [(prompt, _TOO_LONG) for prompt in wrapped if not fits(prompt)]
+        long = {prompt.id for prompt in wrapped if prompt.parent and not fits(prompt)}  # plain ones were asked already
+        drawn[name] = tuple(prompt for prompt in wrapped if prompt.id not in long)
+        without += [(prompt, _TOO_LONG) for prompt in wrapped if prompt.id in long]
         removed += [Removal(name, prompt.id, prompt.source, reason) for prompt, reason in without]
     if evaluate.pairs:
         drawn, unpaired = _with_twins(drawn, _twin_texts(evaluate, load), against, fits)
