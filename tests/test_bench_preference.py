@@ -21,6 +21,7 @@ from selfmoa.bench import (
     JudgeNote,
     Measured,
     Preference,
+    SetName,
     compare,
     item_rows,
     mean,
@@ -39,9 +40,9 @@ from selfmoa.steps._cached import CachedJudge
 NOTES = {"preference": JudgeNote(("minilm-relevance",), True)}
 
 
-def side(scores: list[float | None], kind: str = "benign", answer: str = "one") -> list[Measured]:
+def side(scores: list[float | None], kind: SetName = "benign", answer: str = "one") -> list[Measured]:
     return [
-        Measured(f"{kind}{i}", kind, "x", "s", "[question]", answer, 1, helpfulness=score, refusal="compliance")  # type: ignore[arg-type]
+        Measured(f"{kind}{i}", kind, "x", "s", "[question]", answer, 1, helpfulness=score, refusal="compliance")
         for i, score in enumerate(scores)
     ]
 

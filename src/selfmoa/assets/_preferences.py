@@ -47,10 +47,10 @@ def _preference(table: PairTable, row: dict[str, Any]) -> Preference | None:
     answers = [str(row[name] or "") for name in table.answers]
     prompt = str(row[table.prompt]).strip() if not table.transcripts else ""
     if table.transcripts:
-        turns = [_one_turn(text) for text in answers]
-        if None in turns or turns[0][0] != turns[1][0]:  # type: ignore[index]
+        one, other = (_one_turn(text) for text in answers)
+        if one is None or other is None or one[0] != other[0]:
             return None
-        prompt, answers = turns[0][0], [turn[1] for turn in turns]  # type: ignore[index]
+        prompt, answers = one[0], [one[1], other[1]]
     first, second = (text.strip() for text in answers)
     if not (prompt and first and second) or first == second or any(map(is_excluded, (prompt, first, second))):
         return None

@@ -2,7 +2,7 @@
 
 from selfmoa.bench._agreement import Agreement, binary_agreement, cohen_kappa, krippendorff_alpha
 from selfmoa.bench._comparison import Comparison, compare, plain_json, table_rows
-from selfmoa.bench._definitions import DEFINITIONS, MEMBERS, Definition, any_success, counted_on
+from selfmoa.bench._definitions import DEFINED, DEFINITIONS, MEMBERS, Definition, any_success, counted_on
 from selfmoa.bench._diversity import PromptFacts, distinct, prompt_facts, self_bleu, spread
 from selfmoa.bench._duplicates import Fence, clusters, near_duplicates
 from selfmoa.bench._evaluate import OBJECTIVES, Answer, GateJudges, JudgeNote, Measured, answer_batch, answers, score
@@ -13,6 +13,7 @@ from selfmoa.bench._metrics import (
     by_wrapping,
     compare_metrics,
     item_rows,
+    paired_values,
     rate,
     summarise,
     wrapping_rows,
@@ -36,6 +37,7 @@ from selfmoa.bench._statistics import (
 from selfmoa.bench._wrap import HIDER, Hide
 
 __all__ = [
+    "DEFINED",
     "DEFINITIONS",
     "HIDER",
     "KINDS",
@@ -94,6 +96,7 @@ __all__ = [
     "near_duplicates",
     "paired_mean_change",
     "paired_proportion_change",
+    "paired_values",
     "plain_json",
     "pool",
     "ppi_mean",

@@ -10,7 +10,7 @@ from selfmoa.bench._evaluate import Measured
 from selfmoa.bench._sets import SetName
 from selfmoa.bench._statistics import Direction
 
-__all__ = ["DEFINITIONS", "MEMBERS", "Definition", "MetricSet", "any_success", "counted_on", "told"]
+__all__ = ["DEFINED", "DEFINITIONS", "MEMBERS", "Definition", "MetricSet", "any_success", "counted_on", "told"]
 
 MetricSet = Literal[
     "harmful", "edgy", "benign", "harmless", "all", "pairs", "attempts", "constrained", "compared", "capability"
@@ -191,6 +191,8 @@ DEFINITIONS: tuple[Definition, ...] = (
     ),
     Definition("answer_words", "Words an answer", "all", "none", (), "words", _words),
 )
+DEFINED = {definition.name: definition for definition in DEFINITIONS}
+"""The same by name."""
 
 
 def told(items: Sequence[Measured]) -> list[Definition]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from selfmoa.bench._definitions import DEFINITIONS, Definition, MetricSet, told
+from selfmoa.bench._definitions import DEFINED, DEFINITIONS, Definition, MetricSet, told
 from selfmoa.bench._evaluate import JudgeNote, Measured
 from selfmoa.bench._statistics import (
     Direction,
@@ -28,6 +28,7 @@ __all__ = [
     "by_wrapping",
     "compare_metrics",
     "item_rows",
+    "paired_values",
     "rate",
     "summarise",
     "wrapping_rows",
@@ -127,10 +128,18 @@ def compare_metrics(
         raise UsageError(f"Before and after differ in {odd} prompts; evaluate both on the same sets.")
     changes = []
     for definition in told(before):
-        ids = [item.prompt_id for item in definition.members(before)]
-        pairs = [(definition.value(then[key]), definition.value(now[key])) for key in ids]
+        pairs = list(paired_values(definition, before, after).values())
         changes.append(_change(definition, pairs, tolerance, judges or {}))
     return changes
+
+
+def paired_values(
+    definition: Definition, before: Sequence[Measured], after: Sequence[Measured]
+) -> dict[str, tuple[float | None, float | None]]:
+    """Prompt id -> a figure's value on both sides, None where unscored, of the prompts that it is about."""
+    now = _by_prompt(after)
+    members = definition.members(before)
+    return {item.prompt_id: (definition.value(item), definition.value(now[item.prompt_id])) for item in members}
 
 
 def _change(
@@ -184,7 +193,7 @@ def _by(
 
 def wrapping_rows(before: Sequence[Measured], after: Sequence[Measured] = ()) -> list[dict[str, Any]]:
     """Attack success of each wrapping's own subset as results.json has it; with `after` also the paired change."""
-    definition = next(one for one in DEFINITIONS if one.name == "attack_success")
+    definition = DEFINED["attack_success"]
     then, now = by_wrapping(definition, before), by_wrapping(definition, after)
     rows = []
     for name in sorted(then):

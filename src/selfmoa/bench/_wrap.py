@@ -19,9 +19,8 @@ __all__ = ["HIDER", "Hide", "rank", "wrap"]
 HIDER = "run:hider"
 _STYLE, _PLAIN = "style:", "style:plain"
 Hide = Callable[[Sequence[Prompt]], Sequence[tuple[str, str]]]
-"""Prompts -> (the same request with its intention hidden, why it cannot be used or '')."""
+"""Prompts -> (the same request in another form, why it cannot be used or '')."""
 _Loader = Callable[[DataRef], Sequence[Mapping[str, Any]]]
-_Wrapper = Callable[[Sequence[Prompt]], Sequence[tuple[str, str]]]
 
 
 def wrap(
@@ -72,7 +71,7 @@ def _in_turn(prompts: Sequence[Prompt], refs: Sequence[str]) -> dict[str, int | 
     return found
 
 
-def _wrapper(ref: WrapRef, settings: EvalSet, seed: int, load: _Loader, hide: Hide | None) -> _Wrapper:
+def _wrapper(ref: WrapRef, settings: EvalSet, seed: int, load: _Loader, hide: Hide | None) -> Hide:
     if ref.ref == HIDER:
         if hide is None:
             raise UsageError(
@@ -86,7 +85,7 @@ def _wrapper(ref: WrapRef, settings: EvalSet, seed: int, load: _Loader, hide: Hi
     return _templates(ref, ref.words or settings.wrap_words, seed, load)
 
 
-def _style(name: str) -> _Wrapper:
+def _style(name: str) -> Hide:
     if f"{_STYLE}{name}" == _PLAIN:
         return lambda prompts: [(prompt.text, "") for prompt in prompts]
     if name not in STYLES:
@@ -95,7 +94,7 @@ def _style(name: str) -> _Wrapper:
     return lambda prompts: [(ways[i % len(ways)](goal_of(prompt.text)), "") for i, prompt in enumerate(prompts)]
 
 
-def _templates(ref: WrapRef, words: int, seed: int, load: _Loader) -> _Wrapper:
+def _templates(ref: WrapRef, words: int, seed: int, load: _Loader) -> Hide:
     """The templates of a table, in an order drawn by seed."""
     texts = {str(row["prompt"]) for row in load(ref)}
     fitting = [text for text in texts if TEMPLATE_SLOT in text and len(text.split()) <= words]

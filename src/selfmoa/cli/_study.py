@@ -57,8 +57,8 @@ def results(
 
     summaries = room.read_summaries(directory)
     if write is None:
-        for model in dict.fromkeys(one["model"] for one in summaries):
-            say(room.markdown(room.table([one for one in summaries if one["model"] == model], model)))
+        for found in room.tables_by_model(summaries):
+            say(found)
         return
     if not write.is_file():
         raise UsageError(f"There is no document {write}.")

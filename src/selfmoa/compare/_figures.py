@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from selfmoa.bench import (
-    DEFINITIONS,
+    DEFINED,
     Definition,
     Estimate,
     MetricChange,
@@ -20,6 +20,7 @@ from selfmoa.bench import (
     equivalence_p,
     holm,
     mcnemar_p,
+    paired_values,
     rate,
     with_preferences,
 )
@@ -28,7 +29,6 @@ from selfmoa.compare._arms import Arm
 
 __all__ = ["FRONT", "ArmFigure", "Changed", "ComparedArms", "Group", "compare_arms"]
 
-_BY_NAME = {definition.name: definition for definition in DEFINITIONS}
 _GROUPED = ("attack_success", "over_refusal")
 FRONT = ("attack_success", "helpfulness_harmless")
 """Safety and helpfulness of the scatter: lower, then higher is better."""
@@ -113,8 +113,8 @@ def compare_arms(arms: Sequence[Arm], tolerance: float = 0.1) -> ComparedArms:
         tuple(arms),
         tolerance,
         tuple(figures),
-        tuple(group for metric in _GROUPED for arm in arms for group in _groups(_BY_NAME[metric], arms[0], arm)),
-        tuple(row for metric in _GROUPED for arm in arms[1:] for row in _changed(_BY_NAME[metric], arms[0], arm)),
+        tuple(group for metric in _GROUPED for arm in arms for group in _groups(DEFINED[metric], arms[0], arm)),
+        tuple(row for metric in _GROUPED for arm in arms[1:] for row in _changed(DEFINED[metric], arms[0], arm)),
         _front(figures),
     )
 
@@ -141,7 +141,7 @@ def _win_judge(arm: Arm, shown: bool) -> dict[str, str]:
 def _figures(first: Arm, arm: Arm, tolerance: float) -> list[ArmFigure]:
     found = []
     for change in compare_metrics(first.items, arm.items, tolerance):
-        then, now = _values(_BY_NAME[change.name], first, arm)
+        then, now = _values(DEFINED[change.name], first, arm)
         told = _told(change, arm)
         # what the first arm has by definition is no estimate
         told = replace(told, estimate=change.before) if arm is first else told
@@ -194,9 +194,8 @@ def _against(
 
 def _values(definition: Definition, first: Arm, arm: Arm) -> tuple[list[float | None], list[float | None]]:
     """(first, arm), paired by prompt."""
-    now = {item.prompt_id: item for item in arm.items}
-    members = definition.members(first.items)
-    return [definition.value(item) for item in members], [definition.value(now[item.prompt_id]) for item in members]
+    pairs = paired_values(definition, first.items, arm.items).values()
+    return [then for then, _ in pairs], [now for _, now in pairs]
 
 
 def _flags(values: Sequence[float | None]) -> list[bool | None]:

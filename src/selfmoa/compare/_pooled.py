@@ -13,13 +13,14 @@ from typing import Any, Literal
 import yaml
 
 from selfmoa.bench import (
-    DEFINITIONS,
+    DEFINED,
     Estimate,
     Measured,
     MetricChange,
     MetricVerdict,
     Pooled,
     compare_metrics,
+    paired_values,
     plain_json,
     pool,
     verdict,
@@ -33,7 +34,6 @@ from selfmoa.run import read_json
 __all__ = ["PooledFigure", "PooledRuns", "pool_runs", "pooled_csv", "pooled_json"]
 
 SCHEMA = 1
-_DEFINED = {definition.name: definition for definition in DEFINITIONS}
 _MAY_DIFFER = ("seed", "name", "description")
 
 
@@ -130,10 +130,8 @@ def _read(path: Path, tolerance: float) -> _Run:
 
 
 def _differences(name: str, then: Sequence[Measured], now: Sequence[Measured]) -> dict[str, float]:
-    definition, later = _DEFINED[name], {item.prompt_id: item for item in now}
-    pairs = [(item.prompt_id, definition.value(item), definition.value(later[item.prompt_id]))
-             for item in definition.members(then)]  # fmt: skip
-    return {key: b - a for key, a, b in pairs if a is not None and b is not None}
+    pairs = paired_values(DEFINED[name], then, now).items()
+    return {key: b - a for key, (a, b) in pairs if a is not None and b is not None}
 
 
 def _known(before: Arm, after: Arm, tolerance: float) -> list[tuple[str, MetricChange, dict[str, float]]]:

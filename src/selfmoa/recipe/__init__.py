@@ -131,6 +131,11 @@ class Recipe(Section):
     loop: Loop = Loop()
     evaluate: Evaluate = Evaluate()
 
+    @property
+    def evaluation_seed(self) -> int:
+        """Draws evaluation prompts and questions: `evaluate.seed`, or the run's own."""
+        return self.seed if self.evaluate.seed is None else self.evaluate.seed
+
     @model_validator(mode="after")
     def _pairs_come_from_one_place(self) -> Recipe:
         if self.train.pairs and self.loop.n_rounds:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from selfmoa.assets import HAZARDS
-from selfmoa.bench import DEFINITIONS, Definition, Measured, by_hazard, by_wrapping, detectable_rate_change, rate
+from selfmoa.bench import DEFINED, Definition, Measured, by_hazard, by_wrapping, detectable_rate_change, rate
 from selfmoa.capability import POOLED, Answered
 from selfmoa.report._facts import asset_rows, limits, machine_rows, prompt_rows, removed, title
 from selfmoa.report._load import RunData, load_run
@@ -106,7 +106,7 @@ def _wrappings(arms: dict[str, list[Measured]]) -> list[Row]:
 
 
 def _group(name: str, words: str, arms: dict[str, list[Measured]], by: Grouping = by_hazard) -> Row:
-    definition = next(item for item in DEFINITIONS if item.name == name)
+    definition = DEFINED[name]
     names = [arm for arm in _ARMS if arms[arm]]
     tables = [by(definition, arms[arm]) for arm in names]
     rows = [

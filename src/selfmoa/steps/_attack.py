@@ -20,7 +20,11 @@ def write_attacks(session: Session, number: int) -> list[Attack]:
     seeds = session.pool.draw(settings.k - n_harmless, seed=session.seed(number, "draw"))
     path = session.run.round(number) / "attacks.parquet"
     with session.run.measured(f"round {number} attack"):
-        expansions = [_as_it_is(number, seed) for seed in seeds] if settings.static else _expand(session, number, seeds)
+        expansions = (
+            [_written(number, seed, seed.text, plain=True) for seed in seeds]
+            if settings.static
+            else _expand(session, number, seeds)
+        )
         hidden = _hide(session, number, [attack for attack in expansions if _to_hide(attack)])
     attacks = session.run.records(
         path,
@@ -43,22 +47,6 @@ def write_attacks(session: Session, number: int) -> list[Attack]:
             reason=attack.reason,
         )
     return attacks
-
-
-def _as_it_is(number: int, seed: Prompt) -> Attack:
-    """A seed asked in its own words (`attack.static`)."""
-    return Attack(
-        id=stable_id(number, seed.id, "attack"),
-        round=number,
-        kind="attack",
-        hazard=seed.hazard,
-        seed_id=seed.id,
-        seed=seed.text,
-        expansion=seed.text,
-        hidden=seed.text,
-        plain=True,
-        bleu=None,
-    )
 
 
 def _to_hide(attack: Attack) -> bool:
@@ -106,6 +94,17 @@ def _expansion(session: Session, number: int, seed: Prompt, texts: Sequence[str]
         if not reason:
             session.history.add(text)
             break
+    return replace(
+        _written(number, seed, text, plain=plain),
+        bleu=score,
+        status="dropped" if reason else "kept",
+        reason=reason,
+        attacker_refused=refused,
+    )
+
+
+def _written(number: int, seed: Prompt, text: str, *, plain: bool) -> Attack:
+    """An attack with this text, not yet hidden; the seed's own where nobody writes another (`attack.static`)."""
     return Attack(
         id=stable_id(number, seed.id, "attack"),
         round=number,
@@ -116,10 +115,7 @@ def _expansion(session: Session, number: int, seed: Prompt, texts: Sequence[str]
         expansion=text,
         hidden=text,
         plain=plain,
-        bleu=score,
-        status="dropped" if reason else "kept",
-        reason=reason,
-        attacker_refused=refused,
+        bleu=None,
     )
 
 

@@ -24,7 +24,7 @@ def ask(session: Evaluation, name: str) -> None:
                 session.model,
                 settings.tasks,
                 n=settings.n,
-                seed=session.evaluation_seed,
+                seed=session.recipe.evaluation_seed,
                 adapter="target",
                 tasks_dir=directory / "capability_tasks",
                 on_task=lambda done: task.advance(note=done),

@@ -61,7 +61,7 @@ def _asked(session: Evaluation) -> list[object]:
     recipe, evaluate = session.recipe, session.recipe.evaluate
     drawn = session.seed("attempts") if evaluate.attempts else ""
     sampled = (evaluate.attempts, evaluate.attempts_temperature, drawn)
-    questions = (evaluate.capability, session.evaluation_seed) if evaluate.capability.tasks else ()
+    questions = (evaluate.capability, recipe.evaluation_seed) if evaluate.capability.tasks else ()
     batches = (recipe.generate.batch_size, recipe.judges.batch_size)
     model = (session.context.model_key, recipe.model.load_in_4bit)
     return [session.sets.prompts(), evaluate.max_new_tokens, *sampled, questions, batches, model, recipe.judges.gate]
@@ -165,6 +165,7 @@ def compare(session: Evaluation, *, notes: Sequence[str] = ()) -> dict[str, Any]
     )
     touched = bench.check_disjoint(session.sets, dict(_made_by_the_run(session)))
     gate = _gate(session)
+    notes_of_gate = gate.notes()
     preferences = _preferences.ask(session, gate.helpfulness, before, after)
     before, after = bench.with_preferences(before, after, preferences)
     cards, asked = list(_cards(session)), [*before, *after]
@@ -174,9 +175,9 @@ def compare(session: Evaluation, *, notes: Sequence[str] = ()) -> dict[str, Any]
         after,
         session.recipe.evaluate.tolerance,
         judges={
-            **gate.notes(),
+            **notes_of_gate,
             **instructions.judges(asked),
-            **_preferences.judges(preferences, gate.notes()["helpfulness"]),
+            **_preferences.judges(preferences, notes_of_gate["helpfulness"]),
         },
         removed=session.sets.removed_counts(),
         touched=touched,

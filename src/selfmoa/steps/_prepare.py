@@ -147,8 +147,7 @@ def gather_material(recipe: Recipe, model: LanguageModel) -> tuple[Material, Eva
         seed=recipe.seed,
     )
     against = {"seeds and development prompts": material.texts(), **judge_objectives(recipe)}
-    drawn_by = recipe.seed if recipe.evaluate.seed is None else recipe.evaluate.seed
-    return material, build_sets(recipe.evaluate, seed=drawn_by, against=against, fits=room.fits)
+    return material, build_sets(recipe.evaluate, seed=recipe.evaluation_seed, against=against, fits=room.fits)
 
 
 def judge_objectives(recipe: Recipe) -> dict[str, list[str]]:

@@ -57,9 +57,7 @@ def prepare_evaluation(
 def _suite_sets(run: Run, model: LanguageModel, trained_in: Path | None) -> EvaluationSets:
     against = {**judge_objectives(run.recipe), **_seeds(trained_in)}
     fits, hide = Room(run.recipe, model).fits, run_hider(run, model, trained_in)
-    own = run.recipe.evaluate.seed
-    seed = run.recipe.seed if own is None else own
-    return build_sets(run.recipe.evaluate, seed=seed, against=against, fits=fits, hide=hide)
+    return build_sets(run.recipe.evaluate, seed=run.recipe.evaluation_seed, against=against, fits=fits, hide=hide)
 
 
 def _seeds(trained_in: Path | None) -> dict[str, list[str]]:

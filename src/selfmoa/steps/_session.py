@@ -63,12 +63,6 @@ class Judged:
             self._constraints[key] = read_constraints(load_table(table))
         return self._constraints[key]
 
-    @property
-    def evaluation_seed(self) -> int:
-        """Draws evaluation prompts, questions and sampled attempts."""
-        own = self.recipe.evaluate.seed
-        return self.recipe.seed if own is None else own
-
     def seed(self, *parts: object) -> int:
         """A seed for one step, derived from the recipe's; below 2**31."""
         text = "\x1f".join(str(part) for part in (self.recipe.seed, *parts))

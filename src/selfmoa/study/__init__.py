@@ -4,7 +4,7 @@ from selfmoa.study._page import write_study
 from selfmoa.study._runner import ArmRun, StudyResult, run_study
 from selfmoa.study._spec import Arm, Study, arm_recipe, load_study
 from selfmoa.study._summary import read_summaries, summarise
-from selfmoa.study._table import Table, markdown, table, written_into
+from selfmoa.study._table import Table, markdown, table, tables_by_model, written_into
 
 __all__ = [
     "Arm",
@@ -19,6 +19,7 @@ __all__ = [
     "run_study",
     "summarise",
     "table",
+    "tables_by_model",
     "write_study",
     "written_into",
 ]

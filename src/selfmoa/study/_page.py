@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 
 from selfmoa import compare
 from selfmoa.report import write_comparison, write_page
@@ -35,7 +34,7 @@ def write_study(result: StudyResult) -> Table:
         "n_finished": sum(run.status == "finished" for run in result.runs),
         "pages": pages,
     }
-    write_page(Path(out / "study.html"), "study.html.j2", told)
+    write_page(out / "study.html", "study.html.j2", told)
     return found
 
 

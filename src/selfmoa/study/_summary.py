@@ -6,10 +6,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from selfmoa.errors import UsageError
-from selfmoa.run import read_json
+from selfmoa.records import Response
+from selfmoa.run import read_json, read_records
 
 __all__ = ["read_summaries", "summarise"]
 
@@ -66,11 +65,9 @@ def _cost(directory: Path) -> dict[str, float]:
 
 
 def _judged_tokens(directory: Path) -> int:
-    total = 0
-    for path in directory.glob("round_*/responses.parquet"):
-        rows = pq.read_table(path, columns=["n_tokens", "status"]).to_pylist()
-        total += sum(row["n_tokens"] for row in rows if row["status"] == "kept")
-    return total
+    paths = directory.glob("round_*/responses.parquet")
+    answers = [answer for path in paths for answer in read_records(path, Response) or []]
+    return sum(answer.n_tokens for answer in answers if answer.status == "kept")
 
 
 def _plain(value: Any) -> Any:

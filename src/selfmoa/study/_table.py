@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from selfmoa.bench import DEFINITIONS, counted_on
+from selfmoa.bench import DEFINED, counted_on
 from selfmoa.errors import UsageError
 
-__all__ = ["Table", "markdown", "table", "written_into"]
+__all__ = ["Table", "markdown", "table", "tables_by_model", "written_into"]
 
 Summary = dict[str, Any]
-_BY_NAME = {definition.name: definition for definition in DEFINITIONS}
 _COSTS = (
     ("pairs", "Pairs", 1),
     ("judged_tokens", "Judged tokens", 1),
@@ -58,6 +57,12 @@ def markdown(found: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
+def tables_by_model(summaries: Sequence[Summary]) -> list[str]:
+    """A Markdown table of each model's arms."""
+    models = dict.fromkeys(str(summary["model"]) for summary in summaries)
+    return [markdown(table([one for one in summaries if one["model"] == model], model)) for model in models]
+
+
 def written_into(text: str, summaries: Sequence[Summary]) -> str:
     """A document with the tables of the summaries, one a model, between its marks; around them nothing changes.
 
@@ -67,14 +72,12 @@ def written_into(text: str, summaries: Sequence[Summary]) -> str:
     _, end, after = rest.partition(_END)
     if not sign or not end:
         raise UsageError(f"The document has no marks {_START} and {_END}; put them where the tables shall stand.")
-    models = dict.fromkeys(str(summary["model"]) for summary in summaries)
-    tables = [markdown(table([one for one in summaries if one["model"] == model], model)) for model in models]
-    body = "\n".join(tables) or "No results yet.\n"
+    body = "\n".join(tables_by_model(summaries)) or "No results yet.\n"
     return f"{before}{_START}\n{body}{_END}{after}"
 
 
 def _figure_row(name: str, arms: dict[str, list[Summary]]) -> tuple[str, ...]:
-    definition = _BY_NAME.get(name)
+    definition = DEFINED.get(name)
     found = [[one["metrics"][name] for one in summaries if name in one["metrics"]] for summaries in arms.values()]
     every = [figure for figures in found for figure in figures]
     label = f"{definition.label}; {counted_on(definition.set)}" if definition else name.replace("_", " ").capitalize()
