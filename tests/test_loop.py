@@ -351,18 +351,10 @@ def test_a_published_prompt_longer_than_the_context_is_left_out(
     room = Room(tiny_recipe, model)
     refs = ("wheel:a", "path:a", "a.jsonl", "data:a.jsonl")
     rows = [{"ref": ref, "prompt": text} for ref in refs for text in ("word", "word " * 700)]
-    assert room.rows(rows) == [rows[0], *rows[2:7]]  # a user's own stays, to be complained about
+    stay = [rows[0], *rows[2:7]]  # a user's own, to be complained about
+    assert room.rows(rows) == stay
     assert "2 seeds left out" in caplog.text
-    assert [room.fits(Prompt("1", row["prompt"], "benign", "none", row["ref"])) for row in rows] == [
-        1,
-        0,
-        1,
-        1,
-        1,
-        1,
-        1,
-        0,
-    ]
+    assert [row for row in rows if room.fits(Prompt("1", row["prompt"], "benign", "none", row["ref"]))] == stay
 
 
 def test_too_few_seeds_are_one_clear_error(tiny_recipe: selfmoa.Recipe, tmp_path: Path) -> None:
