@@ -29,6 +29,9 @@ __all__ = ["align", "common_arguments", "require_finite", "split_by_attack"]
 _FEWEST_PAIRS = 20
 """With fewer there is no validation: a tenth of them would be one pair."""
 
+_REFERENCE_BATCH = 8
+"""Pairs read at a time for the reference's log-probs: no gradients, so little memory."""
+
 Row = dict[str, Any]
 
 
@@ -152,6 +155,7 @@ def _run(
         num_train_epochs=train.epochs,
         per_device_train_batch_size=train.micro_batch_size,
         per_device_eval_batch_size=train.micro_batch_size,
+        precompute_ref_batch_size=max(train.micro_batch_size, _REFERENCE_BATCH),
         gradient_accumulation_steps=train.batch_size // train.micro_batch_size,
         warmup_steps=train.warmup_steps,
         eval_strategy="epoch" if validate else "no",
@@ -167,6 +171,7 @@ def _run(
         b=b,
         reference=train.reference,
         entering=entering,
+        pack=True,
     )
     trainer.remove_callback(PrinterCallback)
     loss = float(trainer.train().training_loss)

@@ -14,6 +14,7 @@ from trl import DPOTrainer  # type: ignore[attr-defined]
 
 from selfmoa.errors import TrainingError
 from selfmoa.train._margins import shift
+from selfmoa.train._pack import Packing, can_pack
 
 __all__ = ["ModpoTrainer", "finite", "modpo_loss"]
 
@@ -65,6 +66,8 @@ class ModpoTrainer(DPOTrainer):
 
     `reference` says which policy the log-ratios are taken against: `previous_stage` is the adapter that TRL
     copied when the trainer was made (or `entering`, if given), `base` is the model without adapter.
+
+    With `pack` pairs are read without padding and their prompt once, where the model can (equal but for rounding).
     """
 
     def __init__(
@@ -73,9 +76,12 @@ class ModpoTrainer(DPOTrainer):
         b: Sequence[float],
         reference: Literal["previous_stage", "base"] = "previous_stage",
         entering: Mapping[str, torch.Tensor] | None = None,
+        pack: bool = False,
         **kwargs: Any,
     ) -> None:
         self._b = tuple(b)
+        self._packs: bool | None = None if pack else False
+        """None: not yet known whether the model can."""
         self._reference = reference
         self._entering = entering
         config = kwargs["args"]
@@ -109,18 +115,19 @@ class ModpoTrainer(DPOTrainer):
                 if ".ref." in name:
                     parameter.data.copy_(self._entering[name.replace(".ref.", ".")])
 
+    def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> Any:
+        if self._packs is None:
+            self._packs = can_pack(model, inputs)
+        return super().compute_ref_log_probs(Packing(model) if self._packs else model, inputs)
+
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """TRL's loss; `rewards/*` in the logs become the true ones, against the unshifted reference."""
         shifts = inputs.pop("chosen_shift"), inputs.pop("rejected_shift")
-        seen: list[torch.Tensor] = []  # TRL keeps the log-probs of single answers to itself
-        hook = model.register_forward_hook(lambda _module, _inputs, output: seen.append(output.log_probs.detach()))
-        try:
-            result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        finally:
-            hook.remove()
-        self._log_true_rewards(seen[0].sum(dim=1).chunk(2), inputs, shifts)
+        seen = _Seen(Packing(model) if self._packs else model)
+        result = super().compute_loss(seen, inputs, return_outputs, num_items_in_batch)
+        self._log_true_rewards(seen.log_probs.sum(dim=1).chunk(2), inputs, shifts)
         return finite(result, self.state.global_step)
 
     def _log_true_rewards(self, logps: Sequence[torch.Tensor], inputs: dict[str, Any], shifts: Logprobs) -> None:
@@ -139,6 +146,19 @@ class ModpoTrainer(DPOTrainer):
         for name, value in values.items():
             mean = self.accelerator.gather(value).mean().item()
             logged[name] = [*logged[name][:done], mean]
+
+
+class _Seen:
+    """The model as TRL calls it; remembers the log-probs of single answers, which TRL keeps to itself."""
+
+    def __init__(self, net: Any) -> None:
+        self._net = net
+        self.log_probs = torch.zeros(0)
+
+    def __call__(self, **inputs: Any) -> Any:
+        output = self._net(**inputs)
+        self.log_probs = output.log_probs.detach()
+        return output
 
 
 class _WithShift:

@@ -49,7 +49,7 @@ class TrainOutcome:
     """Mean training loss over all steps, nats."""
     metrics: list[dict[str, Any]]
     trained_tokens: int
-    """Tokens that went through forward and backward, prompts included, every epoch counted."""
+    """Tokens trained on, every epoch counted; a prompt counts with both of its answers, though it is read once."""
     seconds: float
     n_train: int
     n_validation: int
