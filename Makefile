@@ -1,4 +1,4 @@
-# make demo | make test: each does all its own set-up in .venv
+# make demo | make test | make bench: each does all its own set-up in .venv
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # e.g. TORCH_FLAGS="--index-url https://download.pytorch.org/whl/cpu" for the small build without CUDA
 TORCH_FLAGS ?=
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all lint bench clean
 
 demo: $(READY)
 	$(BIN)/selfmoa align demo --on-existing resume
@@ -22,6 +22,9 @@ lint: $(READY)
 	$(BIN)/ruff check src tests
 	$(BIN)/ruff format --check src tests
 	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.speed
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

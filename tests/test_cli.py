@@ -33,6 +33,7 @@ def test_help_is_fast_and_imports_no_torch() -> None:
 
 COMMANDS = [
     "align",
+    "plan",
     "evaluate",
     "capability",
     "compare",

