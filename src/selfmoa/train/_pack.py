@@ -52,9 +52,9 @@ def pack(input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Te
     table = torch.full((len(rows), width, 5), -1, dtype=torch.long)
     for number, (row, spans) in enumerate(laid):
         table[number, : len(row)] = torch.tensor(row)
-        for answer, begin, first in spans:
-            count = lengths[answer] - first - 1
-            source[answer, first : first + count] = torch.arange(begin, begin + count) + number * (width - 1)
+        for owner, begin, first in spans:
+            count = lengths[owner] - first - 1
+            source[owner, first : first + count] = torch.arange(begin, begin + count) + number * (width - 1)
     answer, column, group, part, learnt = table.to(device).unbind(dim=2)
     given = answer >= 0
     tokens = input_ids[answer.clamp(min=0), column.clamp(min=0)]
