@@ -202,7 +202,8 @@ def plan(recipe: Recipe, *, measure: bool = False) -> dict[str, Any]:
         }
         for info in found
     ]
-    return {"name": recipe.name, "work": work, "assets": needed, "estimate": estimate.estimated(recipe, measure=measure)}
+    cost = estimate.estimated(recipe, measure=measure)
+    return {"name": recipe.name, "work": work, "assets": needed, "estimate": cost}
 
 
 def check(recipe: Recipe, *, runs: bool = True) -> None:
