@@ -38,8 +38,8 @@ def _show_estimate(found: dict[str, Any] | None, recipe: Recipe) -> None:
     total = ("all", _minutes(found["seconds"]), f"{found['tokens']:,}")
     show_table(("step", "time", "tokens"), [*steps, total], title="Estimate for this machine")
     say(
-        f"Memory: {found['peak_mb']:,} MB at the peak. Fetching, the judges' first training and judges of your own "
-        "come on top; other work on the machine makes all of it longer."
+        f"Memory: at least {found['peak_mb']:,} MB; judges and long evaluations need more. Fetching, the judges' first "
+        "training and judges of your own take further time, as does other work on the machine."
     )
 
 

@@ -71,7 +71,7 @@ def plan(
     override: Override = None,
     json: Json = False,
 ) -> None:
-    """What a run would do, and its time, memory and tokens on this machine; measures the model once, for seconds."""
+    """What a run would do, and roughly its time and tokens here; measures the model once, for about a minute."""
     recipe = resolve(target, override or [])
     with stoppable():
         show_plan(recipe, json, measure=True)
