@@ -110,14 +110,16 @@ def test_finished_answers_leave_and_the_others_go_on_as_if_alone(
         assert one.text == model.tokenizer.decode(ids[:stop], skip_special_tokens=True)
 
 
-@pytest.mark.parametrize("candidates", [3, 1024], ids=["nucleus wider than the candidates", "within"])
-def test_draws_follow_the_nucleus(monkeypatch: pytest.MonkeyPatch, candidates: int) -> None:
+@pytest.mark.parametrize(
+    "candidates", [(2, 3), (2, 4), (1024,)], ids=["wider than all candidates", "than the first", "within"]
+)
+def test_draws_follow_the_nucleus(monkeypatch: pytest.MonkeyPatch, candidates: tuple[int, ...]) -> None:
     """Probabilities 0.4 0.3 0.15 0.1 0.05 at top_p 0.8: the first three (0.7 < 0.8 <= 0.85), renormalised."""
     monkeypatch.setattr(_sampling, "_CANDIDATES", candidates)
     shares = torch.tensor([0.05, 0.4, 0.15, 0.3, 0.1])
     logits = shares.log().repeat(20_000, 1) * 2.0  # undone by temperature 2
     generator = torch.Generator().manual_seed(0)
-    top_p = 0.8 if candidates == 1024 else 0.9  # at 0.9 a fourth is needed, beyond three candidates
+    top_p = 0.8 if candidates == (1024,) else 0.9  # at 0.9 a fourth is needed, beyond three candidates
     drawn = _sampling.pick(logits, Sampling(temperature=2.0, top_p=top_p), generator)
     counts = torch.bincount(drawn, minlength=5).tolist()
     nucleus = {1: 0.4, 3: 0.3, 2: 0.15} | ({4: 0.1} if top_p == 0.9 else {})

@@ -19,7 +19,7 @@ from selfmoa.recipe import Sampling
 
 __all__ = ["pick", "sample"]
 
-_CANDIDATES = 1024
+_CANDIDATES = (128, 1024)
 """Likeliest tokens among which a nucleus is looked for first; sorting 49k tokens a row costs as much as the model."""
 _COMPACT_AT = 0.125
 """Share of finished rows at which the running batch is made smaller (a copy of its cache)."""
@@ -128,9 +128,14 @@ def pick(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator) -
     scaled = logits.float() / sampling.temperature
     if sampling.top_p >= 1.0:
         return torch.multinomial(scaled.softmax(dim=-1), 1, generator=generator).squeeze(1)
-    tokens, wide = _from_nucleus(scaled, sampling.top_p, min(_CANDIDATES, scaled.shape[1]), generator)
-    if bool(wide.any()):
-        tokens[wide] = _from_nucleus(scaled[wide], sampling.top_p, scaled.shape[1], generator)[0]
+    vocabulary = scaled.shape[1]
+    tokens, wide = _from_nucleus(scaled, sampling.top_p, min(_CANDIDATES[0], vocabulary), generator)
+    for candidates in (*_CANDIDATES[1:], vocabulary):
+        if not bool(wide.any()):
+            break
+        found, still = _from_nucleus(scaled[wide], sampling.top_p, min(candidates, vocabulary), generator)
+        tokens[wide] = found
+        wide[wide.clone()] = still
     return tokens
 
 
