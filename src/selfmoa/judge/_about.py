@@ -77,7 +77,7 @@ ABOUT: dict[str, About] = {
         "refusal",
         "gate",
         "refusal",
-        "Logistic head on MiniLM embeddings of sentences; three classes.",
+        "Logistic head on MiniLM embeddings and words of sentences; three classes.",
         f"{_HEAD_LICENCE}; MIT (encoder)",
         REFUSAL_LIMITS,
         trained=True,
