@@ -3,7 +3,8 @@
 Parts: xstest (its unsafe prompts, five judged models), refusal (XSTest, all prompts), llmbar (LLMBar-Natural pairs).
 Cross-validated figures on the labels that taught them are on their cards: `selfmoa judges card --all`. XSTest and
 LLMBar are read from SELFMOA_SHARED_DATA or ../shared/data; nothing is fitted or chosen on them, except that the refusal
-patterns, and the form of `refusal-head`, were developed with the answers of two models (`DEVELOPED`) in view; the other three are the report.
+patterns, and the form of `refusal-head`, were developed with the answers of two models (`DEVELOPED`) in view; the other
+three are the report.
 """
 
 from __future__ import annotations

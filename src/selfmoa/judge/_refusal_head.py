@@ -1,5 +1,5 @@
-"""`refusal-head`: refusal in three classes from sentence embeddings and words; trained on people's refusal labels (gate side)
-and on content-free phrases.
+"""`refusal-head`: refusal in three classes from sentence embeddings and words; trained on people's refusal labels
+(gate side) and on content-free phrases.
 
 Each sentence gets a logit "comes from a refusal". An answer whose opening sentences have a high one declines; if
 a later stretch of it has a low one, it declines and then complies.
@@ -41,7 +41,8 @@ __all__ = ["REFUSAL_LIMITS", "RefusalHead", "refusal_rows", "trained_refusal_hea
 
 REFUSAL_LIMITS = (
     "Full against partial follows from sentences, no one labelled it in training; moral comments in place of an answer "
-    "are often taken for compliance. Its form was chosen with answers of GPT-4 and Mistral to XSTest in view. English only."
+    "are often taken for compliance. Its form was chosen with GPT-4's and Mistral's answers to XSTest in view. "
+    "English only."
 )
 _NAME = "refusal-head"
 _VERSION = 7
