@@ -28,7 +28,7 @@ from selfmoa.judge._head import (
 from selfmoa.judge._helpfulness import quartile_map
 from selfmoa.judge._measure import accuracy, auc, interval
 from selfmoa.judge._swap import opposite, varied
-from selfmoa.judge._text import cut_words, echo, repetition_factor, sentences
+from selfmoa.judge._text import cut_words, echo, first_sentences, repetition_factor, sentences
 from selfmoa.recipe import JudgeRef
 from selfmoa.records import Score
 
@@ -85,6 +85,12 @@ def test_echo_is_the_copied_share() -> None:
 def test_text_is_cut_at_words_and_split_into_sentences() -> None:
     assert cut_words("  one two\nthree four", 3) == "one two\nthree"
     assert cut_words("", 3) == ""
+
+
+def test_first_sentences_are_left_as_they_stand() -> None:
+    text = "No.  No!\n\n1. One\n2. Two"
+    assert [first_sentences(text, limit) for limit in (1, 2, 3, 9)] == ["No.", "No.  No!", text[:-7], text]
+    assert first_sentences("", 2) == ""
     assert sentences("One thing. 1. Two!\n- Three") == ["One thing.", "Two!", "- Three"]
 
 

@@ -17,6 +17,7 @@ from selfmoa.judge._protocol import EMPTY_ANSWER, Evaluator, EvaluatorContext, I
 from selfmoa.judge._refusal import classify_refusal, refusal_class
 from selfmoa.judge._registry import known, make, register
 from selfmoa.judge._rubric import RubricJudge
+from selfmoa.judge._text import first_sentences
 
 __all__ = [
     "EMBEDDED",
@@ -49,6 +50,7 @@ __all__ = [
     "disagreement",
     "encoder",
     "find_card",
+    "first_sentences",
     "flip_rates",
     "holds_head",
     "kin",

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-__all__ = ["cut_words", "echo", "repetition_factor", "sentences", "words"]
+__all__ = ["cut_words", "echo", "first_sentences", "repetition_factor", "sentences", "words"]
 
 _SENTENCE_END = re.compile(r"(?<=[.!?:;。！？])\s+|\n+")
 _LIST_MARK = re.compile(r"(?:[-*•]|\(?\d{1,2}[.)])\s*")
@@ -26,6 +26,14 @@ def sentences(text: str) -> list[str]:
     """Sentences and list items, blank ones and bare list marks left out."""
     parts = (part.strip() for part in _SENTENCE_END.split(text))
     return [part for part in parts if part and not _LIST_MARK.fullmatch(part)]
+
+
+def first_sentences(text: str, limit: int) -> str:
+    """The text as it stands up to the end of its last sentence within the limit."""
+    end = 0
+    for part in sentences(text)[:limit]:
+        end = text.index(part, end) + len(part)
+    return text[:end]
 
 
 def cut_words(text: str, limit: int) -> str:

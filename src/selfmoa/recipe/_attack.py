@@ -80,6 +80,12 @@ class Generate(Section):
     sampling: Sampling = Sampling(max_new_tokens=256)
     guided_fraction: Share = Field(0.25, description="Share of the m that is guided. [us]")
     guidance: Literal["prefill", "system"] = Field("prefill", description="How a guided answer is got. [us]")
+    guided_sentences: int | None = Field(
+        None,
+        ge=1,
+        description="Sentences after which a guided answer ends: a small model goes on to comply or to ramble. None: "
+        "as others do. [us]",
+    )
     guided_min_percentile: float = Field(
         5.0, ge=0, le=100, description="Guided answers less likely than this percentile are dropped. [us]"
     )

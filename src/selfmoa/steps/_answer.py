@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from selfmoa.generate import DECLINING_OPENERS, SAFE_SYSTEM_PROMPT, Request
+from selfmoa.generate import DECLINING_OPENERS, SAFE_SYSTEM_PROMPT, Generation, Request
+from selfmoa.judge import first_sentences
 from selfmoa.records import Attack, Response, stable_id
 from selfmoa.steps._session import Session
 
@@ -73,12 +74,14 @@ def _sample(
     session: Session, number: int, batch_number: int, plans: Sequence[tuple[Response, Request]]
 ) -> list[Response]:
     requests = [request for _, request in plans]
-    texts = session.sample(
-        requests,
-        session.recipe.generate.sampling,
-        role="target",
-        seed=session.seed(number, "answer", batch_number),
+    settings = session.recipe.generate
+    sampled = session.sample(
+        requests, settings.sampling, role="target", seed=session.seed(number, "answer", batch_number)
     )
+    texts = [
+        _ended(text, settings.guided_sentences) if response.guided else text
+        for (response, _), text in zip(plans, sampled, strict=True)
+    ]
     unguided = [
         (session.model.render(Request(user=request.user)), text.text)
         for request, text in zip(requests, texts, strict=True)
@@ -94,6 +97,12 @@ def _sample(
         )
         for (response, _), text, (total, n_tokens) in zip(plans, texts, likelihoods, strict=True)
     ]
+
+
+def _ended(answer: Generation, limit: int | None) -> Generation:
+    """A guided answer ends where its sentences are enough, and that is how it is learnt: with the end of its turn."""
+    text = first_sentences(answer.text, limit) if limit is not None else answer.text
+    return replace(answer, text=text, finish="eos") if text != answer.text.rstrip() else answer
 
 
 def _drop_unlikely(responses: Sequence[Response], percentile: float) -> list[Response]:

@@ -1,0 +1,29 @@
+"""Where a guided answer ends."""
+
+from __future__ import annotations
+
+import pytest
+
+from selfmoa.generate import Generation
+from selfmoa.steps._answer import _ended
+
+LONG = "I cannot help with that. It would be wrong.\n\n1. First, take the"
+
+
+@pytest.mark.parametrize(
+    ("limit", "text", "finish"),
+    [
+        (1, "I cannot help with that.", "eos"),
+        (2, "I cannot help with that. It would be wrong.", "eos"),
+        (3, LONG, "length"),  # nothing is cut off: it is as unfinished as it was
+        (None, LONG, "length"),
+    ],
+)
+def test_a_guided_answer_ends_after_its_sentences(limit: int | None, text: str, finish: str) -> None:
+    ended = _ended(Generation(LONG, 20, "length"), limit)
+    assert (ended.text, ended.finish, ended.n_tokens) == (text, finish, 20)
+
+
+def test_blanks_after_the_last_sentence_are_no_end() -> None:
+    whole = Generation("I cannot help. ", 5, "length")
+    assert _ended(whole, 1) == whole
