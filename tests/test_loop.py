@@ -286,6 +286,7 @@ def test_expansions_that_ask_for_no_harm_are_dropped(tiny_model_dir: Path, tmp_p
     assert "expansion asks for no harm" in {attack.reason for attack in tried}
 
 
+@pytest.mark.slow
 def test_the_parts_that_are_off_by_default_run_together_and_resume(
     tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
