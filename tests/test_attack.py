@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from selfmoa.attack import History, Pool, bleu, borderline_from, gather, hits, judge_expansion, judge_hidden
+from selfmoa.attack import (
+    History,
+    Pool,
+    Tally,
+    bleu,
+    borderline_from,
+    entering_id,
+    gather,
+    hits,
+    judge_expansion,
+    judge_hidden,
+    mixed,
+)
 from selfmoa.recipe import Attack as Settings
 from selfmoa.records import Attack, Judgement, Prompt
 
@@ -211,3 +223,84 @@ def test_hits_need_a_kept_attack_prompt() -> None:
     attacks = [attack(1), attack(2), attack(3, kind="benign"), attack(4, status="dropped")]
     judgements = [judged(1, True), judged(2, False), judged(3, True), judged(4, True)]
     assert [item.id for item in hits(attacks, judgements)] == ["a1"]
+
+
+def asked(hazard: str, number: int, kind: str = "attack", status: str = "kept") -> Attack:
+    text = f"{hazard} {number}"
+    return Attack(f"{hazard}{number}", 1, kind, hazard, "s", "seed", text, "h", False, 0.1, status)  # type: ignore[arg-type]
+
+
+class TestTally:
+    """Hazard A: 6 of 8 attacks got through, B: none of 8; 3 of 8 overall."""
+
+    def tally(self, learnable: dict[str, float] | None = None) -> Tally:
+        attacks = [asked(hazard, number) for hazard in "AB" for number in range(8)]
+        harmless, dropped = asked("A", 8, kind="benign"), asked("B", 9, status="dropped")
+        tally = Tally()
+        tally.add([*attacks[:8], harmless], attacks[:3], learnable or {})
+        tally.add([*attacks[8:], dropped], attacks[3:6], {})
+        return tally
+
+    def test_hazards_are_weighed_by_smoothed_success(self) -> None:
+        # A: (6 + 4 * 0.375) / (8 + 4) = 0.625, B: 1.5 / 12 = 0.125; over 0.375: 5/3 and 1/3
+        found = self.tally().hazards(Settings(hazard_follow=1.0))
+        assert found == pytest.approx({"A": 5 / 3, "B": 1 / 3})
+        assert self.tally().hazards(Settings(hazard_follow=0.5)) == pytest.approx({"A": 4 / 3, "B": 2 / 3})
+        # without much smoothing: 6/8 over 3/8 is 2
+        rough = self.tally().hazards(Settings(hazard_follow=1.0, hazard_prior=1e-9))
+        assert rough == pytest.approx({"A": 2.0, "B": 0.0}, abs=1e-6)
+        weigh = self.tally().weigh(Settings(hazard_follow=1.0))
+        assert weigh is not None and weigh(Prompt("1", "x", "attack", "unseen")) == 1.0
+
+    def test_nothing_is_weighed_by_default_or_where_nothing_got_through(self) -> None:
+        assert self.tally({"A0": 1.0}).weigh(Settings()) is None
+        none = Tally()
+        none.add([asked("A", 0)], [], {})
+        assert none.weigh(Settings(hazard_follow=1.0)) is None and Tally().weigh(Settings(learnable_share=1.0)) is None
+
+    def test_prompts_with_mixed_answers_weigh_more(self) -> None:
+        assert mixed([True, False]) == 1.0 and mixed([True] * 3) == mixed([False]) == 0.0
+        assert mixed([True, False, False, False]) == pytest.approx(0.75)
+        tally = self.tally({"A0": 1.0, "A1": 0.75, "A2": 0.0, "A3": 0.25})  # mean 0.5
+        prompts = [Prompt(entering_id(f"A {number}"), "x", "attack", "A") for number in range(5)]
+        whole, half = (tally.weigh(Settings(learnable_share=share)) for share in (1.0, 0.5))
+        assert whole is not None and half is not None
+        assert [whole(prompt) for prompt in prompts] == pytest.approx([2.0, 1.5, 0.0, 0.5, 1.0])
+        assert [half(prompt) for prompt in prompts] == pytest.approx([1.5, 1.25, 0.5, 0.75, 1.0])
+        both = tally.weigh(Settings(learnable_share=1.0, hazard_follow=1.0))
+        assert both is not None and both(prompts[0]) == pytest.approx(2.0 * 5 / 3)
+
+
+def test_a_weighted_draw_prefers_heavy_prompts_and_is_seeded() -> None:
+    seeds = [Prompt(f"{i:012x}", f"prompt {i}", "attack", "A" if i < 10 else "B" if i < 20 else "C") for i in range(30)]
+    weights = {"A": 3.0, "B": 1.0, "C": 0.0}
+
+    def draw(k: int, seed: int) -> list[Prompt]:
+        return Pool(seeds).draw(k, seed=seed, weigh=lambda prompt: weights[prompt.hazard])
+
+    first = [draw(1, seed)[0].hazard for seed in range(1000)]
+    # the first of 10 prompts of weight 3 and 10 of weight 1 is heavy with probability 0.75; 4 standard errors are 0.055
+    assert first.count("A") / 1000 == pytest.approx(0.75, abs=0.055) and "C" not in first
+    assert draw(12, 5) == draw(12, 5) != draw(12, 6)
+    assert {prompt.hazard for prompt in draw(20, 1)} == {"A", "B"} and len(draw(30, 1)) == 30
+    sources = [Prompt(f"{i:012x}", "x", "attack", "A", source="few" if i < 3 else "many") for i in range(20)]
+    drawn = [prompt.source for prompt in Pool(sources).draw(6, seed=1, weigh=lambda _: 1.0)]
+    assert drawn.count("few") == 3, "data sets still take their turns"
+
+
+def test_nearly_earlier_prompts_are_dropped_where_asked() -> None:
+    history = History(["Describe the red garden behind the old house."])
+    assert history.holds_like("The old house behind the red garden, describe!", 0.9), "the same words in another order"
+    assert history.holds_like("Describe the red gardens behind the old house", 0.9)
+    assert not history.holds_like("Name four herbs that like a dry and sunny place", 0.7)
+    assert not history.holds_like("Describe the red gardens behind the old house", 0.99)
+
+    def reason(text: str, **settings: float) -> str:
+        seed = "Tell me something else about trees and their leaves"
+        return judge_expansion(seed, text, settings=Settings(**settings), history=history, forbidden=lambda _: "")[1]
+
+    near = "Describe the red gardens behind the old house"
+    assert reason(near) == "" and reason(near, max_similarity=0.9) == "nearly an earlier prompt"
+    assert reason("Name four herbs that like a dry and sunny place", max_similarity=0.9) == ""
+    history.add("Name four herbs that like a dry and sunny place")
+    assert reason("Name five herbs that like a dry and sunny place", max_similarity=0.9) == "nearly an earlier prompt"

@@ -27,6 +27,7 @@ EMBEDDED = (
     "relevance",
     "minilm-relevance",
     "coherence",
+    "brevity",
     "degeneration",
 )
 PLAIN = "Water the herbs in the morning, so that the leaves dry before night. Most of them like sun and poor soil."

@@ -11,7 +11,17 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from selfmoa.errors import UsageError
-from selfmoa.judge import EvaluatorContext, Item, aggregate, classify_refusal, known, make, refusal_class, score_all
+from selfmoa.judge import (
+    EMPTY_ANSWER,
+    EvaluatorContext,
+    Item,
+    aggregate,
+    classify_refusal,
+    known,
+    make,
+    refusal_class,
+    score_all,
+)
 from selfmoa.judge import _data as data_module
 from selfmoa.judge._data import data_hash, merge
 from selfmoa.judge._head import (
@@ -299,3 +309,18 @@ def test_the_quartile_map_puts_the_median_in_the_middle() -> None:
     fitted = quartile_map([0.0, 1.0, 2.0, 3.0, 4.0])
     assert fitted["middle"] == pytest.approx(2.0)
     assert fitted["scale"] == pytest.approx(1.5)
+
+
+def test_brevity_halves_with_every_so_many_words() -> None:
+    texts = ["word " * 50, "word " * 100, "one", "", "字" * 50]
+    items = [Item(str(place), "p", text) for place, text in enumerate(texts)]
+    plain = make(JudgeRef(name="brevity"), EvaluatorContext(cache=Path()))
+    scores = plain.score(items)
+    assert [score.value for score in scores] == pytest.approx([0.5, 0.25, 2 ** (-1 / 50), None, 0.5])
+    assert [score.raw for score in scores] == [50, 100, 1, None, 50]
+    assert scores[3].reason == EMPTY_ANSWER
+    quick = make(JudgeRef(name="brevity", options={"half": 25}), EvaluatorContext(cache=Path()))
+    assert quick.score(items[:1])[0].value == pytest.approx(0.25) and quick.hash != plain.hash
+    for options in ({"half": 0}, {"half": "ten"}, {"words": 5}):
+        with pytest.raises(UsageError, match="takes one option, half"):
+            make(JudgeRef(name="brevity", options=options), EvaluatorContext(cache=Path()))

@@ -18,9 +18,10 @@ from selfmoa.errors import TrainingError, UsageError
 from selfmoa.generate import LanguageModel, ScriptedGenerator
 from selfmoa.judge import Evaluator, Item
 from selfmoa.recipe import DataRef
-from selfmoa.records import Attack, Prompt, Score
+from selfmoa.records import Attack, Prompt, Score, from_text
+from selfmoa.report._objectives import objective_values
 from selfmoa.run import Run, read_json, read_records
-from selfmoa.steps import Session, load_model
+from selfmoa.steps import Session, load_model, summarise
 from selfmoa.steps._room import Room
 from selfmoa.train import sft
 
@@ -283,6 +284,56 @@ def test_expansions_that_ask_for_no_harm_are_dropped(tiny_model_dir: Path, tmp_p
     tried = [attack for attack in attacks if attack.kind == "attack"]
     assert tried and all(attack.status == "dropped" for attack in tried)
     assert "expansion asks for no harm" in {attack.reason for attack in tried}
+
+
+@pytest.mark.slow
+def test_the_parts_that_are_off_by_default_run_together_and_resume(
+    tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pareto pairs on four objectives, hazards and learnable prompts followed, near-duplicates dropped."""
+    need_judge_data()
+    options = [
+        *tiny_overrides(tmp_path, tiny_model_dir),
+        "judges.train.objectives={brevity: [brevity], fluency: [coherence]}",
+        "train.objectives=[{name: safety, weight: 0.9}, {name: brevity, weight: 0.5}, {name: coherence, weight: 0.1}]",
+        "prefer={pairing: pareto, delta_min: 0.0, coherence_min: 0.0, learnable_first: true, max_harmless_share: 0.5}",
+        *("attack.hazard_follow=1.0", "attack.learnable_share=1.0", "attack.max_similarity=0.9"),
+        *("attack.restart_unusable_rate=0.0", "attack.retrain_at=4", "stage.check=false", "attack.min_harm=0"),
+    ]
+    recipe = recipes.load("demo", options)
+    whole = selfmoa.align(recipe, run_dir=tmp_path / "whole", progress="quiet").directory
+    pairs = pairs_of(whole)
+    assert pairs and all(pair["rule"].startswith("pareto") for pair in pairs)
+    for pair in pairs:
+        values = [objective_values(pair, side) for side in ("chosen", "rejected")]
+        assert {"brevity", "fluency", "coherence"} < values[0].keys()
+        same = [name for name in values[0] if name != "safety" or pair["kind"] == "attack"]
+        assert all(values[0][name] >= values[1][name] for name in same)
+    trained = pq.read_table(whole / "stage_01" / "pairs.parquet").to_pylist()[0]
+    parts = from_text(trained["margin_by_objective"])
+    assert sum(parts.values()) == pytest.approx(trained["margin_in_loss"]) and parts["brevity"] >= 0
+    summary = read_json(whole / "round_01" / "summary.json")
+    assert summary["next_hazards"] and summary["mixed"][1] > 0
+    page = (whole / "report.html").read_text()
+    assert "Pairs by objective" in page and "Weights of hazards" in page and "own answers mixed" in page
+
+    with monkeypatch.context() as patched:
+        patched.setattr("selfmoa.loop.steps.summarise", _stops_in_the_second_round(summarise))
+        with pytest.raises(KeyboardInterrupt):
+            selfmoa.align(recipe, run_dir=tmp_path / "broken", progress="quiet")
+    broken = selfmoa.align(recipe, run_dir=tmp_path / "broken", on_existing="resume", progress="quiet").directory
+    assert pairs_of(broken) == pairs
+    adapters = [(run / "adapter" / "adapter_model.safetensors").read_bytes() for run in (whole, broken)]
+    assert adapters[0] == adapters[1]
+
+
+def _stops_in_the_second_round(whole: Callable[..., object]) -> Callable[..., object]:
+    def stops(session: Session, number: int, *rest: object) -> object:
+        if number == 2:
+            raise KeyboardInterrupt
+        return whole(session, number, *rest)
+
+    return stops
 
 
 def test_over_optimisation_ends_the_loop(

@@ -8,7 +8,7 @@ import pytest
 
 from selfmoa.prefer import Candidate, cap_guided, cap_harmless, pair_round, why_not
 from selfmoa.recipe import Prefer
-from selfmoa.records import Attack, Judgement, Pair, Response
+from selfmoa.records import Attack, Judgement, Pair, Response, from_text, to_text
 
 WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu"]
 
@@ -220,3 +220,77 @@ def test_harmless_pairs_are_capped_and_every_prompt_keeps_one_first() -> None:
 def test_same_input_same_pairs() -> None:
     found = [candidate(i, 0.9 if i % 2 else 0.1, 0.1 * i) for i in range(6)]
     assert pair_round([attack()], found, Prefer()) == pair_round([attack()], list(found), Prefer())
+
+
+def with_further(item: Candidate, **values: float | None) -> Candidate:
+    return replace(item, judgement=replace(item.judgement, further=to_text(values)))
+
+
+class TestPareto:
+    """Safety and helpfulness of four answers, worked by hand: only r0 > r2 and r1 > r3, r0 > r3 dominate."""
+
+    FOUND = (
+        candidate(0, 0.9, 0.6),
+        candidate(1, 0.5, 0.9),
+        candidate(2, 0.8, 0.1),  # r0: +0.1 and +0.5; r1: -0.3
+        candidate(3, 0.2, 0.4),  # r1: +0.3 and +0.5 = 0.8; r0: +0.7 and +0.2 = 0.9
+    )
+
+    def test_chosen_is_as_good_on_every_objective_and_the_largest_gain_comes_first(self) -> None:
+        # r0 beats r3 by the most (0.9), which uses both up; of r1 and r2 neither dominates
+        assert pairs(list(self.FOUND), pairing="pareto") == [("r0", "r3")]
+        assert pairs([*self.FOUND[:3]], pairing="pareto") == [("r0", "r2")]
+        assert pairs([self.FOUND[1], self.FOUND[3]], pairing="pareto") == [("r1", "r3")]
+        result = pair_round([attack()], list(self.FOUND), Prefer(pairing="pareto", max_guided_share=1.0))
+        assert result.pairs[0].rule.startswith("pareto") and not result.pairs[0].less_safe_chosen
+        assert result.pairs[0].safety_margin is None
+
+    def test_safe_but_less_helpful_makes_no_pair(self) -> None:
+        found = [candidate(0, 0.9, 0.1), candidate(1, 0.1, 0.9)]
+        assert pairs(found) == [("r0", "r1")]
+        assert reasons(found, pairing="pareto") == ["no answer dominates"]
+        assert why_not(*found, Prefer(pairing="pareto")) == "the chosen answer is worse on an objective"
+
+    def test_equal_on_one_objective_is_good_enough_too_small_a_gain_is_not(self) -> None:
+        assert pairs([candidate(0, 0.9, 0.5), candidate(1, 0.2, 0.5)], pairing="pareto") == [("r0", "r1")]
+        close = [candidate(0, 0.55, 0.55), candidate(1, 0.5, 0.5)]
+        assert pairs(close, pairing="pareto") == [] and why_not(*close, Prefer(pairing="pareto")) == "scores too close"
+        assert pairs(close, pairing="pareto", delta_min=0.04) == [("r0", "r1")]
+
+    def test_a_further_objective_has_its_say(self) -> None:
+        better, worse = candidate(0, 0.9, 0.6), candidate(1, 0.2, 0.4)
+        long = [with_further(better, brevity=0.3), with_further(worse, brevity=0.5)]
+        assert reasons(long, pairing="pareto") == ["no answer dominates"]
+        brief = [with_further(better, brevity=0.5), with_further(worse, brevity=0.5)]
+        [pair] = pair_round([attack()], brief, Prefer(pairing="pareto", max_guided_share=1.0)).pairs
+        assert from_text(pair.chosen_further) == {"brevity": 0.5} == from_text(pair.rejected_further)
+        alone = [with_further(better, brevity=0.5), with_further(candidate(1, 0.9, 0.6), brevity=0.2)]
+        assert pairs(alone, pairing="pareto") == [("r0", "r1")], "brevity alone may decide"
+        unscored = [with_further(better, brevity=None), with_further(worse, brevity=0.5)]
+        assert reasons(unscored, pairing="pareto") == ["an evaluator abstained", "fewer than two scored answers"]
+
+    def test_on_harmless_prompts_answering_takes_the_place_of_safety(self) -> None:
+        found = [candidate(0, None, 0.6), candidate(1, None, 0.6, refusal="full")]
+        assert pairs(found, "benign", pairing="pareto") == [("r0", "r1")]
+        helpful_refusal = [candidate(0, 0.1, 0.4), candidate(1, 0.99, 0.9, refusal="full")]
+        assert reasons(helpful_refusal, "benign", pairing="pareto") == ["no answer dominates"]
+
+    def test_chosen_is_coherent_and_does_not_decline_to_comply(self) -> None:
+        worse = candidate(1, 0.1, 0.1)
+        assert pairs([candidate(0, 0.9, 0.9, coherence=0.1), worse], pairing="pareto") == []
+        assert pairs([candidate(0, 0.9, 0.9, refusal="partial"), worse], pairing="pareto") == []
+
+
+def test_pairs_of_learnable_prompts_are_the_last_to_be_left_out() -> None:
+    attacks = [replace(make_pair(i, guided=False), attack_id="a") for i in range(2)]
+    harmless = [replace(make_pair(10 + i, guided=False, kind="benign"), attack_id=f"p{i}") for i in range(6)]
+    by_default, _ = cap_harmless([*attacks, *harmless], 0.5)
+    last = [pair.attack_id for pair in harmless if pair not in by_default]
+    order = {last[0]: 1.0, last[1]: 0.5}
+    kept, _ = cap_harmless([*attacks, *harmless], 0.5, order)
+    assert {pair.attack_id for pair in kept} == {"a", last[0], last[1]}
+    mixed = [replace(make_pair(i, guided=True), attack_id=f"p{i}") for i in range(6)]
+    plain = [make_pair(10 + i, guided=False) for i in range(2)]
+    out = [pair.attack_id for pair in cap_guided([*mixed, *plain], 0.5)[1]]
+    kept, left = cap_guided([*mixed, *plain], 0.5, {out[0]: 0.1, out[1]: 0.2})
+    assert {pair.attack_id for pair in kept} >= set(out[:2]) and len(left) == 4

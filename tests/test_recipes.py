@@ -250,6 +250,18 @@ def test_shipped_recipes_have_one_parent_at_the_most() -> None:
         (["train.loss_type=[sigmoid, sft]"], "one weight for each"),
         (["train.f_divergence=forward_kl"], "f_divergence"),
         (["train.loss=scaled"], "needs train.a"),
+        (
+            ["train.objectives=[{name: brevity}]"],
+            r"'brevity', which nobody scores; known are safety, .*coherence. Give",
+        ),
+        (["judges.train.objectives={safety: [brevity]}"], "names 'safety', which exists already"),
+        (["judges.train.objectives={fluency: []}"], "fluency has no judge"),
+        (["judges.train.objectives={'Two words': [brevity]}"], "judges.train.objectives.Two words"),
+        (["judges.train.objectives={fluency: [degeneration]}"], "'degeneration' stands on both sides"),
+        (
+            ["loop.n_rounds=0", "train.pairs={ref: 'path:x.jsonl'}", "train.objectives=[{name: coherence}]"],
+            "labelled for safety and helpfulness only",
+        ),
         (["train.a=1.0"], "belong to loss 'scaled'"),
         (["train.w0=0"], "train.w0"),
         (["train.pairs={ref: 'path:x.jsonl'}"], r"loop.n_rounds \(15\) asks for the loop's own"),
@@ -345,3 +357,15 @@ def test_fields_list_every_leaf_with_a_default() -> None:
 def test_reading_recipes_imports_no_torch() -> None:
     code = "import sys, selfmoa.recipes as r; r.load('demo'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_further_objectives_are_those_with_a_jury_and_coherence_in_the_loss() -> None:
+    assert Recipe(name="x").further == ()
+    weights = "train.objectives=[{name: safety, weight: 0.9}, {name: brevity, weight: 0.2}, {name: coherence}]"
+    asked = ["judges.train.objectives={brevity: [brevity], reward: [ultrarm-13b]}", weights, "attack.k=64"]
+    recipe = recipes.with_overrides(Recipe(name="x"), asked)
+    assert recipe.further == ("brevity", "reward", "coherence")
+    assert recipe.train.coefficients()[1] == pytest.approx((0.09, 0.02, 0.099))
+    assert {"brevity", "ultrarm-13b"} <= recipe.judges.train.names()
+    assert any(asset["ref"].startswith("hub:openbmb/") for asset in api.plan(recipe)["assets"])
+    assert recipes.with_overrides(recipe, []) == recipe

@@ -11,7 +11,7 @@ import pytest
 
 from report_fixture import build_run, first_pair, pairs_of
 from selfmoa.errors import UsageError
-from selfmoa.report import explain, explain_text
+from selfmoa.report import explain, explain_text, write_report
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +123,20 @@ def test_run_without_pairs(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("name: bare\n")
     with pytest.raises(UsageError, match="no preference pairs yet"):
         explain(tmp_path, "abc")
+
+
+def test_the_margin_of_several_objectives_is_told_by_objective(tmp_path: Path) -> None:
+    directory = build_run(tmp_path / "run", rounds=1)
+    stage = directory / "stage_01" / "pairs.parquet"
+    further = {"chosen_further": '{"brevity": 0.75}', "rejected_further": '{"brevity": 0.25}'}
+    parts = {"margin_by_objective": '{"safety": 0.0693, "brevity": -0.025}'}
+    for path, added in ((stage, {**further, **parts}), (directory / "round_01" / "pairs.parquet", further)):
+        rows = [{**row, **added} for row in pq.read_table(path).to_pylist()]
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    pair = pq.read_table(stage).to_pylist()[0]
+    assert explain(directory, pair["id"])["stage"]["margin_by_objective"] == {"safety": 0.0693, "brevity": -0.025}
+    text = explain_text(directory, pair["id"])
+    assert "    safety       0.0693\n    brevity      -0.0250" in text and "brevity 0.750" in text
+    page = write_report(directory).read_text()
+    assert "Pairs by objective" in page and "+0.50" in page and "−0.0250" in page
+    assert "Pairs by objective" not in write_report(build_run(tmp_path / "plain", rounds=1)).read_text()

@@ -157,3 +157,23 @@ def test_first_tokens_share_by_hand() -> None:
     assert first_tokens_share(before, after, n=1) == pytest.approx(3 / 4)
     assert first_tokens_share(before, after, n=5) == pytest.approx(1.0)
     assert first_tokens_share(before, before) is None
+
+
+def test_a_further_objective_enters_the_margin_with_its_own_weight() -> None:
+    train = Train(objectives=(Objective(), Objective(name="brevity", weight=0.5)))
+    scored = pair(0, chosen_further='{"brevity": 0.75}', rejected_further='{"brevity": 0.25}')
+    margins = objective_scores([scored, pair(1)], train)
+    assert margins.chosen == ((0.9, 0.75), (0.9, 0.0)) and margins.rejected == ((0.2, 0.25), (0.2, 0.0))
+    assert margins.missing == 1, "the second pair has no brevity"
+    a, b = train.coefficients()
+    assert b == pytest.approx((0.099, 0.05))
+    # 0.099 * (0.9 - 0.2) + 0.05 * (0.75 - 0.25) = 0.0693 + 0.025
+    margin = a * (shift(margins.chosen[0], a, b) - shift(margins.rejected[0], a, b))
+    assert margin == pytest.approx(0.0943)
+    on_harmless = objective_scores([pair(0, kind="benign", chosen_further='{"brevity": 0.75}')], train)
+    assert on_harmless.chosen == ((0.0, 0.0),), "safety is ignored there, brevity of one side alone gives no margin"
+
+
+def test_an_objective_named_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="names safety more than once"):
+        Train(objectives=(Objective(), Objective(weight=0.1)))

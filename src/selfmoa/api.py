@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from selfmoa import assets, estimate, recipes
 from selfmoa.errors import RecipeError, RunExistsError, UsageError, nearest
-from selfmoa.recipe import JudgeRef, Judges, JudgeSide, Model, Recipe
+from selfmoa.recipe import JudgeRef, Judges, Model, Recipe
 from selfmoa.run import Cache, OnExisting, Progress, Run, Task, open_run, write_text
 
 if TYPE_CHECKING:
@@ -270,16 +270,8 @@ def _with_preset_models(recipe: Recipe) -> Recipe:
         preset = preset_note(ref.name)
         return ref.model_copy(update={"model": preset.model}) if preset and not ref.model else ref
 
-    def side(judges: JudgeSide) -> JudgeSide:
-        return JudgeSide(
-            safety=tuple(map(written_out, judges.safety)),
-            helpfulness=tuple(map(written_out, judges.helpfulness)),
-            refusal=written_out(judges.refusal),
-            coherence=written_out(judges.coherence),
-        )
-
     try:
-        sides = {name: side(getattr(recipe.judges, name)) for name in ("train", "gate")}
+        sides = {name: getattr(recipe.judges, name).mapped(written_out) for name in ("train", "gate")}
         judges = Judges(**{**dict(recipe.judges), **sides, "watch": tuple(map(written_out, recipe.judges.watch))})
     except ValidationError as error:
         raise RecipeError(str(error.errors()[0]["msg"]).removeprefix("Value error, ")) from error

@@ -36,7 +36,8 @@ def run_loop(run: Run) -> Run:
         retrained = None
         if len(session.expansions) >= recipe.attack.retrain_at:
             retrained = steps.retrain_attackers(session, number, attacks)
-        facts = steps.summarise(session, number, attacks, responses, won, pairs, retrained)
+        restarted = [] if retrained else steps.restart_attackers(session, number, attacks)
+        facts = steps.summarise(session, number, attacks, responses, won, pairs, retrained, restarted)
         write_json(run.round(number) / "summary.json", facts)
         say(f"  {len(won)} attacks got through, {len(pairs)} pairs ({len(session.pairs)} waiting)")
 

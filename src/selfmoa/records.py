@@ -7,6 +7,8 @@ record carries the id of what it came from, so that a trained pair can be traced
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,6 +34,16 @@ def stable_id(*parts: object) -> str:
 def refusal_class(value: float) -> RefusalClass:
     """The class of a refusal score: 1.0 full, 0.5 partial, 0.0 compliance."""
     return "full" if value >= 0.75 else "partial" if value >= 0.25 else "compliance"
+
+
+def to_text(values: Mapping[str, float | None]) -> str:
+    """Values by objective as a short string, so that a record stays flat; '' for none."""
+    return json.dumps(dict(values)) if values else ""
+
+
+def from_text(text: str) -> dict[str, float | None]:
+    """What `to_text` was given."""
+    return dict(json.loads(text)) if text else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +167,8 @@ class Judgement:
     refusal: RefusalClass | None
     harmful_hit: bool
     """Unsafe *and* helpful (paper, Algorithm 3): the attack got through."""
+    further: str = ""
+    """Values of the recipe's further objectives by name, in [0, 1], higher = better; `from_text` reads them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +196,9 @@ class Pair:
     safety_margin: float | None = None
     """Gain of safety that enters the loss, where it is not the difference of the two scores: the least that any
     judge of the jury sees (`prefer.worst_of_jury`)."""
+    chosen_further: str = ""
+    """Values of further objectives, as in `Judgement`."""
+    rejected_further: str = ""
 
     @property
     def less_safe_chosen(self) -> bool:

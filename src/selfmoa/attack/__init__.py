@@ -4,18 +4,22 @@ from selfmoa.attack._material import Material, borderline_from, gather
 from selfmoa.attack._novelty import History, bleu
 from selfmoa.attack._pool import Pool
 from selfmoa.attack._select import hits
+from selfmoa.attack._weights import Tally, entering_id, mixed
 from selfmoa.attack._write import expand_request, hide_request, judge_expansion, judge_hidden
 
 __all__ = [
     "History",
     "Material",
     "Pool",
+    "Tally",
     "bleu",
     "borderline_from",
+    "entering_id",
     "expand_request",
     "gather",
     "hide_request",
     "hits",
     "judge_expansion",
     "judge_hidden",
+    "mixed",
 ]

@@ -1,4 +1,4 @@
-"""Is an expansion new? Exact history and BLEU against its own seed."""
+"""Is an expansion new? The history, exact or nearly so, and BLEU against its own seed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable
 
 from nltk.translate.bleu_score import sentence_bleu
+from rapidfuzz import fuzz, process
 
 __all__ = ["History", "bleu", "normalise"]
 
@@ -14,6 +15,10 @@ __all__ = ["History", "bleu", "normalise"]
 def normalise(text: str) -> str:
     """Lower case, letters and digits only, single blanks."""
     return " ".join(re.findall(r"\w+", text.lower()))
+
+
+def _in_order(text: str) -> str:
+    return " ".join(sorted(normalise(text).split()))
 
 
 def bleu(seed: str, expansion: str) -> float:
@@ -30,7 +35,11 @@ class History:
     """Every prompt ever seen, normalised; starts with all seeds and all E0 targets (method section 3)."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
-        self._seen = {normalise(text) for text in texts}
+        self._seen: set[str] = set()
+        self._sorted: set[str] = set()
+        """The same with the words of each in alphabetical order."""
+        for text in texts:
+            self.add(text)
 
     def __contains__(self, text: str) -> bool:
         return normalise(text) in self._seen
@@ -38,3 +47,13 @@ class History:
     def add(self, text: str) -> None:
         """Remember a prompt."""
         self._seen.add(normalise(text))
+        self._sorted.add(_in_order(text))
+
+    def holds_like(self, text: str, above: float) -> bool:
+        """True where some prompt is more alike than `above` in [0, 1].
+
+        Normalised indel similarity of the words, as they stand or in alphabetical order, whichever is the greater.
+        """
+        forms = ((normalise(text), self._seen), (_in_order(text), self._sorted))
+        nearest = (process.extractOne(form, seen, scorer=fuzz.ratio, score_cutoff=100 * above) for form, seen in forms)
+        return any(found is not None and found[1] > 100 * above for found in nearest)

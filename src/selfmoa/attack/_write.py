@@ -42,6 +42,8 @@ def judge_expansion(
         reason = "in history"
     elif score >= settings.bleu_max:
         reason = "BLEU"
+    elif settings.max_similarity < 1.0 and history.holds_like(expansion, settings.max_similarity):
+        reason = "nearly an earlier prompt"
     else:
         reason = forbidden(expansion)
     return score, reason

@@ -127,7 +127,6 @@ def _training(model: LanguageModel, recipe: Recipe, texts: list[str]) -> float:
 def _pair(place: int, chosen: str, rejected: str) -> Pair:
     from selfmoa.records import Pair
 
-    scores = {"chosen_safety": 0.6, "rejected_safety": 0.4, "chosen_helpfulness": 0.6, "rejected_helpfulness": 0.4}
     return Pair(
         id=f"pair {place}",
         round=0,
@@ -139,10 +138,13 @@ def _pair(place: int, chosen: str, rejected: str) -> Pair:
         rejected=rejected.strip() or "No.",
         chosen_id=f"chosen {place}",
         rejected_id=f"rejected {place}",
+        chosen_safety=0.6,
+        rejected_safety=0.4,
+        chosen_helpfulness=0.6,
+        rejected_helpfulness=0.4,
         chosen_guided=False,
         rejected_guided=False,
         rule="calibration",
-        **scores,
     )
 
 

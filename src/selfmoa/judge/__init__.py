@@ -1,6 +1,6 @@
 """Judges: text in, a value in [0, 1] or a reason out; each trained one with a measured card."""
 
-from selfmoa.judge import _coherence, _families, _helpfulness, _refusal_head, _safety  # noqa: F401  (they register)
+from selfmoa.judge import _brevity, _coherence, _families, _helpfulness, _refusal_head, _safety  # noqa: F401  (they register)
 from selfmoa.judge._card import JudgeCard
 from selfmoa.judge._cards import EMBEDDED, JURIES, card, find_card, holds_head, parts, reads_base, train_heads
 from selfmoa.judge._encoder import ENCODER, encoder

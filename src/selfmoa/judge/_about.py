@@ -129,4 +129,12 @@ ABOUT: dict[str, About] = {
         "Apache-2.0",
         "Sees repetition and symbols only; fluent nonsense passes.",
     ),
+    "brevity": About(
+        "brevity",
+        "train",
+        "form",
+        "How short the answer is, in words; no model.",
+        "Apache-2.0",
+        "Counts words: a bare refusal is brief as well. Use it beside helpfulness only.",
+    ),
 }

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EMPTY_ANSWER", "Evaluator", "EvaluatorContext", "Item", "JudgeBase", "Objective", "Verdict"]
 
-Objective = Literal["safety", "helpfulness", "refusal", "coherence"]
+Objective = Literal["safety", "helpfulness", "refusal", "coherence", "brevity"]
 
 EMPTY_ANSWER = "empty answer"
 """Why an answer without a word is unscored: there is nothing to judge, and the judge is not to blame."""

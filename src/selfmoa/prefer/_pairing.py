@@ -2,34 +2,24 @@
 
 `paper` chooses by helpfulness alone, so its chosen answer may be the less safe one. `safe_first` never does
 that on purpose: safe beats unsafe, then helpful beats unhelpful; on harmless prompts an answer beats a refusal.
+`pareto` (in a file of its own) prefers an answer only to those that it matches on every objective.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import pstdev
 
 from rapidfuzz import fuzz
 
+from selfmoa.prefer._candidate import Candidate, Duel, presentable
+from selfmoa.prefer._pareto import not_dominating, pareto
 from selfmoa.recipe import Prefer
 from selfmoa.records import Attack, Dropped, Judgement, Pair, Response, stable_id
 
-__all__ = ["Candidate", "PairingResult", "cap_guided", "cap_harmless", "pair_round", "why_not"]
-
-Duel = tuple["Candidate", "Candidate", str]
-"""(chosen, rejected, rule)"""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """An answer with its judgement."""
-
-    response: Response
-    judgement: Judgement
-    votes: Mapping[str, float] = field(default_factory=dict)
-    """Safety value by judge, in [0, 1]; of an answer with and without its opener the lower one."""
+__all__ = ["Candidate", "PairingResult", "cap_guided", "cap_harmless", "in_keeping", "pair_round", "why_not"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +35,9 @@ def pair_round(
     candidates: Sequence[Candidate],
     settings: Prefer,
     doubts: Callable[[Sequence[Pair]], Mapping[str, str]] = lambda _: {},
+    learnable: Mapping[str, float] | None = None,
 ) -> PairingResult:
-    """All pairs of one round; both caps hold for the round's pairs.
+    """All pairs of one round; both caps hold for the round's pairs. `learnable` (by attack id) says whose stay first.
 
     `doubts(pairs)` gives the reasons (by pair id) why some are not to be trusted; they are left out before the caps.
     """
@@ -70,10 +61,10 @@ def pair_round(
         dropped.extend(Dropped(attack.round, attack.id, reason) for reason in reasons)
     doubted = doubts(pairs)
     dropped.extend(Dropped(pair.round, pair.attack_id, doubted[pair.id]) for pair in pairs if pair.id in doubted)
-    pairs, over = cap_guided([pair for pair in pairs if pair.id not in doubted], settings.max_guided_share)
+    pairs, over = cap_guided([pair for pair in pairs if pair.id not in doubted], settings.max_guided_share, learnable)
     dropped.extend(Dropped(pair.round, pair.attack_id, "too many guided pairs") for pair in over)
-    if settings.pairing == "safe_first":
-        pairs, over = cap_harmless(pairs, settings.max_harmless_share)
+    if settings.pairing != "paper":
+        pairs, over = cap_harmless(pairs, settings.max_harmless_share, learnable)
         dropped.extend(Dropped(pair.round, pair.attack_id, "too many harmless pairs") for pair in over)
     return PairingResult(tuple(pairs), tuple(dropped))
 
@@ -82,6 +73,8 @@ def _duels(attack: Attack, candidates: Sequence[Candidate], settings: Prefer) ->
     kept = [item for item in candidates if item.response.status == "kept"]
     if settings.pairing == "paper":
         return _paper(kept, settings)
+    if settings.pairing == "pareto":
+        return pareto(kept, attack.kind, settings)
     return _on_attack(kept, settings) if attack.kind == "attack" else _on_harmless(kept, settings)
 
 
@@ -147,7 +140,9 @@ def _cross(better: Sequence[Candidate], worse: Sequence[Candidate], limit: int, 
 
 
 def why_not(chosen: Candidate, rejected: Candidate, settings: Prefer) -> str:
-    """Why safe_first would not prefer one answer to an attack to the other; '' where it would."""
+    """Why the rule would not prefer one answer to an attack to the other; '' where it would. Not for `paper`."""
+    if settings.pairing == "pareto":
+        return not_dominating(chosen, rejected, "attack", settings)
     if not _is_safe(chosen.judgement, settings):
         return "the chosen answer is not safe enough"
     both_decline = chosen.judgement.refusal == "full" and rejected.judgement.refusal == "full"
@@ -161,11 +156,7 @@ def why_not(chosen: Candidate, rejected: Candidate, settings: Prefer) -> str:
 def _is_safe(judgement: Judgement, settings: Prefer) -> bool:
     """Where an attack is not declined, a weak judge's "safe" is often its error: the bar is higher there."""
     bar = settings.safe_min if judgement.refusal == "full" else settings.safe_min_undeclined
-    return (
-        (judgement.safety or 0.0) >= bar
-        and (judgement.coherence or 0.0) >= settings.coherence_min
-        and judgement.refusal != "partial"  # declines, then complies: never the example to follow
-    )
+    return (judgement.safety or 0.0) >= bar and presentable(judgement, settings)
 
 
 def _is_unsafe(judgement: Judgement, settings: Prefer) -> bool:
@@ -237,10 +228,20 @@ def _pair(attack: Attack, chosen: Candidate, rejected: Candidate, rule: str, set
         rejected_guided=rejected.response.guided,
         rule=rule,
         safety_margin=_safer_by(chosen, rejected, settings) if worst and judged else None,
+        chosen_further=chosen.judgement.further,
+        rejected_further=rejected.judgement.further,
     )
 
 
-def cap_harmless(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
+def in_keeping(pairs: Iterable[Pair], learnable: Mapping[str, float] | None = None) -> list[Pair]:
+    """In the order in which pairs are kept: those of the more learnable prompts (by attack id), then at random."""
+    order = learnable or {}
+    return sorted(pairs, key=lambda pair: (-order.get(pair.attack_id, 0.0), pair.id))  # ids are hashes: no bias
+
+
+def cap_harmless(
+    pairs: Sequence[Pair], share: float, learnable: Mapping[str, float] | None = None
+) -> tuple[list[Pair], list[Pair]]:
     """(kept, left out) so that pairs of harmless prompts are at most `share` of what is kept.
 
     Nearly every harmless prompt yields a pair, many attacks do not; unchecked, the lesson would be "never decline".
@@ -253,14 +254,16 @@ def cap_harmless(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[
     allowed = int(n_attack * share / (1.0 - share))
     seen: Counter[str] = Counter()
     turns = {}
-    for pair in sorted(harmless, key=lambda pair: pair.id):  # ids are hashes: an unbiased draw
-        turns[pair.id] = (seen[pair.attack_id], pair.id)
+    for place, pair in enumerate(in_keeping(harmless, learnable)):
+        turns[pair.id] = (seen[pair.attack_id], place)
         seen[pair.attack_id] += 1
     out = {pair.id for pair in sorted(harmless, key=lambda pair: turns[pair.id])[allowed:]}
     return [pair for pair in pairs if pair.id not in out], [pair for pair in pairs if pair.id in out]
 
 
-def cap_guided(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
+def cap_guided(
+    pairs: Sequence[Pair], share: float, learnable: Mapping[str, float] | None = None
+) -> tuple[list[Pair], list[Pair]]:
     """(kept, left out) so that guided-against-unguided pairs are at most `share` of what is kept.
 
     What is left of them is taken from attack prompts and harmless prompts in turn, so that the cap does not
@@ -271,8 +274,7 @@ def cap_guided(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pa
     if share >= 1.0 or not mixed:
         return list(pairs), []
     allowed = int(len(plain) * share / (1.0 - share))
-    order = sorted(mixed, key=lambda pair: pair.id)  # ids are hashes: an unbiased draw
-    kept = {pair.id for pair in [*plain, *_balanced(order, allowed)]}
+    kept = {pair.id for pair in [*plain, *_balanced(in_keeping(mixed, learnable), allowed)]}
     return [pair for pair in pairs if pair.id in kept], [pair for pair in pairs if pair.id not in kept]
 
 

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from selfmoa.recipe._attack import Attack, Attacker, Generate, Seeds, Sft
 from selfmoa.recipe._base import Data, DataRef, JudgeRef, Sampling, Section, Share, Wrap, WrapRef, tables
-from selfmoa.recipe._judges import Judges, JudgeSide, Prefer
+from selfmoa.recipe._judges import Judges, JudgeSide, Prefer, TrainSide
 from selfmoa.recipe._train import SHIFT_SAFE_LOSSES, Loop, Lora, Objective, PairTable, Stage, Train
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "Sft",
     "Stage",
     "Train",
+    "TrainSide",
     "WrapRef",
 ]
 
@@ -136,6 +137,28 @@ class Recipe(Section):
         """Draws evaluation prompts and questions: `evaluate.seed`, or the run's own."""
         return self.seed if self.evaluate.seed is None else self.evaluate.seed
 
+    @property
+    def further(self) -> tuple[str, ...]:
+        """Objectives beside safety and helpfulness: those with a jury of their own, and coherence in the loss."""
+        used = ("coherence",) if any(one.name == "coherence" for one in self.train.objectives) else ()
+        return (*self.judges.train.objectives, *used)
+
+    @model_validator(mode="after")
+    def _objectives_have_judges(self) -> Recipe:
+        known = ("safety", "helpfulness", "coherence", *self.judges.train.objectives)
+        for one in self.train.objectives:
+            if one.name not in known:
+                raise ValueError(
+                    f"train.objectives names {one.name!r}, which nobody scores; known are {', '.join(known)}. Give it "
+                    f"judges, e.g. judges.train.objectives: {{{one.name}: [JUDGE]}}."
+                )
+            if self.train.pairs and one.name not in ("safety", "helpfulness"):
+                raise ValueError(
+                    f"train.objectives names {one.name!r}, but train.pairs are pairs of people, labelled for safety "
+                    "and helpfulness only. Leave the objective or the pairs out."
+                )
+        return self
+
     @model_validator(mode="after")
     def _pairs_come_from_one_place(self) -> Recipe:
         if self.train.pairs and self.loop.n_rounds:
@@ -158,8 +181,14 @@ class Recipe(Section):
             "attack.min_harm": self.attack.min_harm != 0,
             "attack.replay_fraction": self.attack.replay_fraction != 0,
             "attack.restart_refusal_rate": self.attack.restart_refusal_rate != 1,
+            "attack.restart_unusable_rate": self.attack.restart_unusable_rate != 1,
+            "attack.max_similarity": self.attack.max_similarity != 1,
+            "attack.hazard_follow": self.attack.hazard_follow != 0,
+            "attack.learnable_share": self.attack.learnable_share != 0,
+            "prefer.learnable_first": self.prefer.learnable_first,
             "generate.guided_fraction": self.generate.guided_fraction != 0,
             "prefer.pairing": self.prefer.pairing != "paper",
+            "judges.train.objectives": bool(self.further),
             "train.loss": self.train.loss != "self_moa",
             "stage.check": self.stage.check,
         }

@@ -33,6 +33,19 @@ class Attack(Section):
     """Which prompts a round puts to the target."""
 
     k: int = Field(1000, ge=1, description="Prompts a round. [P]")
+    hazard_follow: Share = Field(
+        0.0,
+        description="How far the draw of seeds follows the hazards whose attacks got through so far: 0 = not at all, "
+        "1 = in proportion to their smoothed success. [us]",
+    )
+    hazard_prior: float = Field(
+        4.0, gt=0, le=1000, description="Attacks at the overall success that smooth a hazard's own. [us]"
+    )
+    learnable_share: Share = Field(
+        0.0,
+        description="How far the draw prefers prompts of the pool whose own earlier answers were neither all safe nor "
+        "all unsafe: 0 = not at all, 1 = in proportion to 4 p (1 - p), p the unsafe share. [us]",
+    )
     static: bool = Field(
         False, description="Seeds are asked as they are: no expander, no hider, no growing pool (a baseline). [us]"
     )
@@ -43,6 +56,11 @@ class Attack(Section):
     bleu_max: Share = Field(0.25, description="Keep e only if BLEU(s, e) is below. [P]")
     expansion_length: tuple[float, float] = Field(
         (0.5, 2.5), description="Words of e as a multiple of words of s. [A: 1.0-1.5 for the decoder]"
+    )
+    max_similarity: Share = Field(
+        1.0,
+        description="Expansions more alike than this to any earlier prompt (seeds, this round, rounds before) are "
+        "dropped; 1 = only equal ones are. [us]",
     )
     min_harm: Share = Field(
         0.0,
@@ -58,6 +76,11 @@ class Attack(Section):
     replay_fraction: Share = Field(0.5, description="E0/H0 pairs replayed, as a share of the buffer. [us]")
     restart_refusal_rate: Share = Field(
         0.5, description="Attackers' refusal rate above which they restart from the base; 1 = never. [us]"
+    )
+    restart_unusable_rate: Share = Field(
+        1.0,
+        description="Share of what an attacker wrote in a round that was refused or unusable, above which it goes back "
+        "to its training on E0 or H0; 1 = never. [us]",
     )
     expand: Attacker = Attacker(
         sampling=Sampling(temperature=1.1, top_p=0.9, max_new_tokens=64),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from selfmoa.recipe._base import Judge, JudgeRef, Section, Share
 
-__all__ = ["JudgeSide", "Judges", "Prefer"]
+__all__ = ["JudgeSide", "Judges", "Prefer", "TrainSide"]
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$", max_length=40)]
+_TAKEN = ("safety", "helpfulness", "refusal", "coherence", "preference")
+"""Names that mean something else already."""
 
 
 def _names(refs: tuple[JudgeRef, ...]) -> set[str]:
@@ -31,11 +36,58 @@ class JudgeSide(Section):
         """Names and models in use on this side."""
         return _names(self.refs())
 
+    def mapped(self, change: Callable[[JudgeRef], JudgeRef]) -> Self:
+        """A copy with every judge changed."""
+        return self.model_copy(
+            update={
+                "safety": tuple(map(change, self.safety)),
+                "helpfulness": tuple(map(change, self.helpfulness)),
+                "refusal": change(self.refusal),
+                "coherence": change(self.coherence),
+            }
+        )
+
+
+class TrainSide(JudgeSide):
+    """The judges that steer the loop; they may score further objectives."""
+
+    objectives: dict[Name, tuple[Judge, ...]] = Field(
+        default_factory=dict,
+        description="Further objectives by name, e.g. brevity: [brevity]; each with a jury whose median counts. They "
+        "enter pareto pairs, and the loss where train.objectives names them. [us]",
+    )
+
+    def refs(self) -> tuple[JudgeRef, ...]:
+        """Every judge of this side, those of further objectives last."""
+        return (*super().refs(), *(ref for jury in self.objectives.values() for ref in jury))
+
+    def mapped(self, change: Callable[[JudgeRef], JudgeRef]) -> Self:
+        """A copy with every judge changed."""
+        further = {name: tuple(map(change, jury)) for name, jury in self.objectives.items()}
+        return super().mapped(change).model_copy(update={"objectives": further})
+
+    @model_validator(mode="after")
+    def _objectives_can_be_scored(self) -> TrainSide:
+        for name, jury in self.objectives.items():
+            if name in _TAKEN:
+                raise ValueError(
+                    f"judges.train.objectives names {name!r}, which exists already. Give it another name; the loss can "
+                    "use safety, helpfulness and coherence as they are."
+                )
+            if not jury:
+                raise ValueError(f"judges.train.objectives.{name} has no judge; name one or leave the objective out.")
+        return self
+
+
+def _as_train(value: Any) -> Any:
+    """Any side may train; it then has no further objectives."""
+    return dict(value) if type(value) is JudgeSide else value
+
 
 class Judges(Section):
     """Who scores. Training judges never grade (method section 8)."""
 
-    train: JudgeSide = JudgeSide(
+    train: Annotated[TrainSide, BeforeValidator(_as_train)] = TrainSide(
         safety=(JudgeRef(name="lm-state"), JudgeRef(name="tfidf")),
         helpfulness=(JudgeRef(name="relevance"),),
         refusal=JudgeRef(name="refusal-rules"),
@@ -93,9 +145,12 @@ class Judges(Section):
 class Prefer(Section):
     """How answers become pairs (paper, Algorithm 2; method section 4)."""
 
-    pairing: Literal["paper", "safe_first"] = Field("safe_first", description="Pairing rule. [P] / [us]")
+    pairing: Literal["paper", "safe_first", "pareto"] = Field(
+        "safe_first",
+        description="Pairing rule; pareto: chosen is at least as good on every objective. [P] / [us]",
+    )
     std_min: Share = Field(0.01, description="paper: prompts with less spread teach nothing. [P]")
-    delta_min: Share = Field(0.1, description="Gain on an objective that makes a pair. [P]")
+    delta_min: Share = Field(0.1, description="Gain on an objective that makes a pair; pareto: on at least one. [P]")
     safe_min: Share = Field(0.6, description="safe_first: an answer is safe at or above ... [us]")
     safe_min_undeclined: Share = Field(
         0.9, description="safe_first: ... but an answer that does not decline an attack needs this. [us]"
@@ -104,7 +159,7 @@ class Prefer(Section):
     unsafe_max_undeclined: Share = Field(
         0.4, description="safe_first: ... but an answer that complies with an attack is unsafe at or below this. [us]"
     )
-    coherence_min: Share = Field(0.5, description="safe_first: chosen must reach this coherence. [us]")
+    coherence_min: Share = Field(0.5, description="safe_first, pareto: chosen must reach this coherence. [us]")
     worst_of_jury: bool = Field(
         True, description="safe_first: a pair's safety margin is that of the judge who sees the least of it. [us]"
     )
@@ -113,8 +168,15 @@ class Prefer(Section):
         description="safe_first: changes that must not turn a pair's order; pairs that they turn are dropped. [us]",
     )
     max_guided_share: Share = Field(0.5, description="Guided-against-unguided pairs at the most. [us]")
-    max_harmless_share: Share = Field(0.6, description="safe_first: pairs of harmless prompts at the most. [us]")
-    max_pairs_per_prompt: int = Field(2, ge=1, description="safe_first: pairs a prompt gives. [us]")
+    max_harmless_share: Share = Field(
+        0.6, description="safe_first, pareto: pairs of harmless prompts at the most. [us]"
+    )
+    learnable_first: bool = Field(
+        False,
+        description="Where a share or loop.max_pairs leaves pairs out, those of prompts whose own answers were neither "
+        "all safe (answered) nor all unsafe (declined) stay. [us]",
+    )
+    max_pairs_per_prompt: int = Field(2, ge=1, description="safe_first, pareto: pairs a prompt gives. [us]")
     max_similarity: Share = Field(0.9, description="Pairs more alike are dropped. [us]")
     max_length_ratio: float = Field(4.0, ge=1, description="Longer over shorter answer, in words. [us]")
 

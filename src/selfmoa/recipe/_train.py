@@ -29,7 +29,9 @@ class Lora(Section):
 class Objective(Section):
     """Weight of one further objective in the loss."""
 
-    name: Literal["safety", "helpfulness"] = "safety"
+    name: str = Field(
+        "safety", description="safety, helpfulness, coherence or a name of judges.train.objectives. [P: safety]"
+    )
     weight: float = Field(0.99, ge=0, description="w_i. [P: 0.99 for safety]")
 
 
@@ -65,7 +67,9 @@ class Train(Section):
     f_divergence: Literal["reverse_kl"] = Field("reverse_kl", description="The shift is exact for this one only. [us]")
     beta: float = Field(0.1, gt=0, le=100, description="KL strength. [M; the paper gives none]")
     w0: float = Field(0.01, gt=0, le=1, description="Weight of helpfulness, the preference objective. [P]")
-    objectives: tuple[Objective, ...] = Field((Objective(),), description="The other objectives.")
+    objectives: tuple[Objective, ...] = Field(
+        (Objective(),), description="The other objectives, each by name (see judges.train.objectives) with its weight."
+    )
     pairs: PairTable | None = Field(
         None, description="Preferences of people to train on instead of the loop's pairs (a baseline). [us]"
     )
@@ -100,6 +104,9 @@ class Train(Section):
             )
         if len(self.loss_type) != len(self.loss_weights):
             raise ValueError("train.loss_weights needs one weight for each train.loss_type.")
+        twice = {one.name for one in self.objectives if sum(one.name == other.name for other in self.objectives) > 1}
+        if twice:
+            raise ValueError(f"train.objectives names {', '.join(sorted(twice))} more than once; add the weights up.")
         scaled = self.loss == "scaled"
         if scaled and (self.a is None or self.b is None or len(self.b) != len(self.objectives)):
             raise ValueError("train.loss 'scaled' needs train.a and one train.b for each objective.")

@@ -7,7 +7,7 @@ from typing import Any
 
 from selfmoa.errors import UsageError, nearest
 from selfmoa.recipe import Prefer
-from selfmoa.records import BARE, PERTURBED
+from selfmoa.records import BARE, PERTURBED, from_text
 from selfmoa.report._counterfactual import counterfactuals
 from selfmoa.report._load import RunData, Step, load_run, read_rows
 from selfmoa.report._text import number, visible
@@ -107,8 +107,15 @@ def _stage(run: RunData, pair_id: str) -> Row | None:
                     "verdict": step.summary.get("verdict"),
                     "kept": step.summary.get("kept"),
                     "margin_in_loss": row.get("margin_in_loss"),
+                    **_by_objective(row),
                 }
     return None
+
+
+def _by_objective(row: Row) -> Row:
+    """The margin's parts, where it has more than one."""
+    parts = from_text(str(row.get("margin_by_objective") or ""))
+    return {"margin_by_objective": parts} if len(parts) > 1 else {}
 
 
 # -- as text ---------------------------------------------------------------------------------------------
@@ -174,6 +181,8 @@ def _vote(score: Row) -> str:
 def _aggregate(judgement: Row | None, pair: Row, side: str) -> str:
     told = judgement or {key: pair.get(f"{side}_{key}") for key in ("safety", "helpfulness")}
     parts = [f"{key} {_figure(told[key])}" for key in ("safety", "helpfulness", "coherence") if key in told]
+    further = told.get("further") or pair.get(f"{side}_further")
+    parts += [f"{name} {_figure(value)}" for name, value in from_text(str(further or "")).items() if name not in told]
     parts += [f"refusal {told['refusal']}"] if told.get("refusal") else []
     parts += ["unsafe and helpful: a hit"] if told.get("harmful_hit") else []
     return f"  Together: {', '.join(parts)}"
@@ -199,6 +208,7 @@ def _stage_lines(stage: Row | None) -> list[str]:
         "",
         f"Trained in stage {stage['stage']} ({stage['verdict'] or 'unfinished'}, {kept}).",
         f"Margin in the loss (what the other objectives add): {_figure(stage['margin_in_loss'], 4)}",
+        *(f"{_INDENT}{name:<12} {_figure(part, 4)}" for name, part in stage.get("margin_by_objective", {}).items()),
     ]
 
 

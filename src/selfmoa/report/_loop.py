@@ -47,6 +47,9 @@ def _round(step: Step) -> Row:
         "logprob_own": _decimal(told.get("mean_logprob_unguided")),
         "waiting": _waiting(_object(told.get("buffer"))),
         "retrained": _retrained(told.get("retrained")),
+        "restarted": [_restarted(_object(row)) for row in told.get("restarted") or []],
+        "mixed": _ratio(told["mixed"]) if told.get("mixed") else "",
+        "next_hazards": _weights(told.get("next_hazards")),
         "jury": [words for row in told.get("jury") or [] if (words := _parted(_object(row)))],
         "series": {
             "success": success,
@@ -86,6 +89,17 @@ def _retrained(told: Any) -> str:
     words = f"yes, on {integer(told.get('expander_pairs'))} + {integer(told.get('hider_pairs'))} pairs"
     words += f" and {integer(told.get('replayed'))} replayed seed pairs" if told.get("replayed") else ""
     return words + (", restarted from the untouched base" if told.get("restarted") else "")
+
+
+def _restarted(told: Row) -> str:
+    bad, n = told.get("unusable"), told.get("of")
+    return f"{told.get('role')} back to its seed training: {_ratio([bad, n])} of its texts unusable"
+
+
+def _weights(told: Any) -> str:
+    """Hazards by their weight in the next draw, the heaviest first."""
+    ordered = sorted(_object(told).items(), key=lambda item: -(number(item[1]) or 0.0))
+    return ", ".join(f"{name} {number(weight) or 0.0:.2f}" for name, weight in ordered)
 
 
 def _parted(told: Row) -> str:

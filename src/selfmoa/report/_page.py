@@ -16,6 +16,7 @@ from selfmoa.report._examples import examples
 from selfmoa.report._facts import asset_rows, command, facts, limits, machine_rows, prompt_rows, removed, title
 from selfmoa.report._load import RunData, load_run
 from selfmoa.report._loop import cost_rows, curves, pair_facts, round_rows, stage_rows
+from selfmoa.report._objectives import objective_rows
 from selfmoa.report._results import judge_cards, metric_rows, tiles
 from selfmoa.report._text import change, count, number, visible
 from selfmoa.run import write_text
@@ -87,6 +88,7 @@ def _context(run: RunData, unredacted: bool) -> Row:
         "prompts": prompt_rows(run),
         "rounds": rounds,
         "pairs": pair_facts(run),
+        "objectives": objective_rows(run),
         "pairing": str((run.recipe.get("prefer") or {}).get("pairing") or ""),
         "stages": stage_rows(run),
         "judges": judge_cards(run.judges),

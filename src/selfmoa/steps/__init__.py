@@ -3,7 +3,7 @@
 from selfmoa.steps._align import align_target, baseline
 from selfmoa.steps._answer import answer
 from selfmoa.steps._attack import write_attacks
-from selfmoa.steps._attackers import retrain_attackers, train_attackers
+from selfmoa.steps._attackers import restart_attackers, retrain_attackers, train_attackers
 from selfmoa.steps._conclude import compare, conclude, describe, gate_judges, judge_answers, measure
 from selfmoa.steps._given import given_pairs
 from selfmoa.steps._judge import judge
@@ -34,6 +34,7 @@ __all__ = [
     "prefer",
     "prepare",
     "prepare_evaluation",
+    "restart_attackers",
     "retrain_attackers",
     "select",
     "summarise",

@@ -14,7 +14,7 @@ from selfmoa.errors import TrainingError, UsageError
 from selfmoa.generate import Request
 from selfmoa.judge import Evaluator, Item, refusal_class
 from selfmoa.recipe import Sampling, Train
-from selfmoa.records import Draft, Pair, Prompt, StageResult
+from selfmoa.records import Draft, Pair, Prompt, StageResult, to_text
 from selfmoa.run import read_json, write_json, write_records
 from selfmoa.steps._attackers import Percent
 from selfmoa.steps._judge import combined
@@ -31,6 +31,8 @@ _LOOKED_AT = 32
 class _TrainedPair(Pair):
     margin_in_loss: float = 0.0
     """sum_i b_i * (r_i(chosen) - r_i(rejected)), what the loss subtracts (method section 5)."""
+    margin_by_objective: str = ""
+    """Its parts b_i * (r_i(chosen) - r_i(rejected)) by objective; `from_text` reads them."""
 
 
 def align_target(session: Session, number: int) -> StageResult:
@@ -74,13 +76,11 @@ def _write_pairs(session: Session, directory: Path, pairs: Sequence[Pair]) -> No
     train = session.recipe.train
     _, b = train.coefficients()
     scores = objective_scores(pairs, train, ignore_safety_on_harmless=session.recipe.prefer.pairing != "paper")
-    trained = [
-        _TrainedPair(
-            **asdict(pair),
-            margin_in_loss=sum(w * (x - y) for w, x, y in zip(b, chosen, rejected, strict=True)),
-        )
-        for pair, chosen, rejected in zip(pairs, scores.chosen, scores.rejected, strict=True)
-    ]
+    trained = []
+    for pair, chosen, rejected in zip(pairs, scores.chosen, scores.rejected, strict=True):
+        parts = [w * (x - y) for w, x, y in zip(b, chosen, rejected, strict=True)]
+        named = to_text({one.name: part for one, part in zip(train.objectives, parts, strict=True)})
+        trained.append(_TrainedPair(**asdict(pair), margin_in_loss=sum(parts), margin_by_objective=named))
     write_records(directory / "pairs.parquet", trained, _TrainedPair)
 
 

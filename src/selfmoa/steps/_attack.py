@@ -17,7 +17,10 @@ def write_attacks(session: Session, number: int) -> list[Attack]:
     """All prompts of round `number`, kept and dropped; the pool loses the seeds drawn."""
     settings = session.recipe.attack
     n_harmless = round(settings.k * settings.benign_fraction)
-    seeds = session.pool.draw(settings.k - n_harmless, seed=session.seed(number, "draw"))
+    weigh, hazards = session.tally.weigh(settings), session.tally.hazards(settings)
+    if weigh:
+        session.run.event("weighted draw", str(number), hazards=hazards)
+    seeds = session.pool.draw(settings.k - n_harmless, seed=session.seed(number, "draw"), weigh=weigh)
     path = session.run.round(number) / "attacks.parquet"
     with session.run.measured(f"round {number} attack"):
         expansions = (

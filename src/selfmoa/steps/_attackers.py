@@ -15,7 +15,7 @@ from selfmoa.run import read_json, write_json
 from selfmoa.steps._session import Session
 from selfmoa.train import restore, sft, snapshot
 
-__all__ = ["retrain_attackers", "train_attackers"]
+__all__ = ["restart_attackers", "retrain_attackers", "train_attackers"]
 
 _FILES = ("adapter_config.json", "adapter_model.safetensors", "done.json")
 """Of a finished training, the file that says so last."""
@@ -66,9 +66,48 @@ def retrain_attackers(session: Session, number: int, attacks: Sequence[Attack]) 
         "restarted": restarted,
         "start": start,
     }
+    if not failed:
+        session.retrained |= {role for role, pairs in (("expander", expansions), ("hider", hidings)) if pairs}
     session.run.event("attackers retrained", str(number), **facts)
     session.expansions, session.hidings = [], []
     return facts
+
+
+def restart_attackers(session: Session, number: int, attacks: Sequence[Attack]) -> list[dict[str, Any]]:
+    """Attackers of whose round too much was refused or unusable go back to what E0 or H0 made of them.
+
+    Only one that was retrained since can have drifted (`attack.restart_unusable_rate`).
+    """
+    facts = []
+    for role, (bad, n) in unusable(attacks).items():
+        origin = session.run.directory / "attackers_00" / role
+        drifted = role in session.retrained and bad > n * session.recipe.attack.restart_unusable_rate
+        if not drifted or read_json(origin / "done.json") is None:
+            continue
+        session.model.load_role(role, origin)
+        session.retrained.discard(role)
+        where = session.run.directory / f"attackers_{number:02d}" / role  # whoever asks for the last hider finds it
+        session.model.save_role(role, where)
+        write_json(where / "done.json", {"restarted": True, "loss": None, "pairs": 0, "tokens": 0})
+        facts.append({"role": role, "unusable": bad, "of": n})
+        session.run.event("attacker restarted", f"{number} {role}", unusable=bad, of=n)
+        session.run.progress.say(f"  {bad} of {n} texts of the {role} were unusable: it goes back to its seed training")
+    return facts
+
+
+def unusable(attacks: Sequence[Attack]) -> dict[str, tuple[int, int]]:
+    """Attacker -> (texts that were refused or unusable, all that it was asked for) in one round."""
+    asked = [attack for attack in attacks if attack.kind == "attack" and attack.bleu is not None]
+    hidden = [attack for attack in asked if not attack.plain and _was_expanded(attack)]
+    return {
+        "expander": (sum(not _was_expanded(attack) for attack in asked), len(asked)),
+        "hider": (sum(attack.status == "dropped" for attack in hidden), len(hidden)),
+    }
+
+
+def _was_expanded(attack: Attack) -> bool:
+    """True where the expansion was usable, whatever became of its hidden version."""
+    return attack.status == "kept" or attack.hidden != attack.expansion or attack.reason.startswith("hid")
 
 
 def _with_replay(session: Session, number: int, buffer: Texts, seeds: Texts) -> tuple[list[tuple[str, str]], int]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from selfmoa.errors import EvaluatorError
-from selfmoa.judge import EMPTY_ANSWER, Evaluator, Item, combine, kin, refusal_class
-from selfmoa.records import BARE, Attack, Judgement, Response, Score
+from selfmoa.judge import EMPTY_ANSWER, Item, combine, kin, refusal_class
+from selfmoa.records import BARE, Attack, Judgement, Response, Score, to_text
 from selfmoa.steps._session import Session
 
 __all__ = ["combined", "judge", "safety_votes"]
@@ -23,7 +24,12 @@ def judge(session: Session, number: int, attacks: Sequence[Attack], responses: S
 
     def score(_: int, chunk: Sequence[Response]) -> list[Score]:
         session.context.memory.clear()
-        return [score for judge in session.judges.all() for score in judge.score(_items(session, judge, by_id, chunk))]
+        asked = [(judge.objective, judge) for judge in session.judges.all()]
+        return [
+            replace(score, objective=objective)  # a further objective's own name, whatever its judge was made for
+            for objective, judge in (*asked, *session.judges.further)
+            for score in judge.score(_items(session, objective, by_id, chunk))
+        ]
 
     with session.run.measured(f"round {number} score"):
         scores = session.run.batched(directory / "scores.parquet", Score, chunks, score, label="score")
@@ -55,20 +61,18 @@ def check_unscored(scores: Iterable[Score], allowed: float) -> None:
             )
 
 
-def _items(
-    session: Session, evaluator: Evaluator, attacks: dict[str, Attack], responses: Sequence[Response]
-) -> list[Item]:
-    """What one judge is asked. Safety votes on harmless prompts are not used by safe_first, so not asked for."""
+def _items(session: Session, objective: str, attacks: dict[str, Attack], responses: Sequence[Response]) -> list[Item]:
+    """What a judge of one objective is asked. Safety votes on harmless prompts are used by `paper` only."""
     safety_everywhere = session.recipe.prefer.pairing == "paper"
     items = []
     for response in responses:
         attack = attacks[response.attack_id]
-        if evaluator.objective == "safety" and attack.kind != "attack" and not safety_everywhere:
+        if objective == "safety" and attack.kind != "attack" and not safety_everywhere:
             continue
-        prompt = attack.expansion if evaluator.objective == "safety" else attack.hidden
+        prompt = attack.expansion if objective == "safety" else attack.hidden
         items.append(Item(response.id, prompt, response.text, attack.kind))
         bare = response.text.removeprefix(response.opener).strip()
-        if response.opener and len(bare.split()) >= 3 and evaluator.objective in ("safety", "helpfulness"):
+        if response.opener and len(bare.split()) >= 3 and objective not in ("refusal", "coherence"):
             items.append(Item(response.id + BARE, prompt, bare, attack.kind))
     return items
 
@@ -132,4 +136,5 @@ def _judgement(
         coherence=value("coherence"),
         refusal=None if refusal is None else refusal_class(refusal),
         harmful_hit=got_through,
+        further=to_text({name: value(name) for name in session.recipe.further}),
     )

@@ -12,8 +12,8 @@ from selfmoa.attack import History, Material, Pool, borderline_from, gather
 from selfmoa.bench import EvaluationSets, Fence, build_sets
 from selfmoa.errors import RecipeError, UsageError
 from selfmoa.generate import LanguageModel, Request
-from selfmoa.judge import EvaluatorContext, Intent, Item, check_floor, holds_head, make
-from selfmoa.recipe import DataRef, JudgeSide, Recipe
+from selfmoa.judge import Evaluator, EvaluatorContext, Intent, Item, check_floor, holds_head, make
+from selfmoa.recipe import DataRef, JudgeRef, JudgeSide, Recipe, TrainSide
 from selfmoa.records import Draft
 from selfmoa.run import Run, read_json, write_json
 from selfmoa.steps._room import Room, check_hidden, check_lengths
@@ -116,12 +116,24 @@ def judge_cache() -> Path:
 
 def load_side(side: JudgeSide, context: EvaluatorContext) -> TrainJudges:
     """The judges of one side of the recipe."""
+    further = side.objectives.items() if isinstance(side, TrainSide) else ()
     return TrainJudges(
         safety=tuple(make(ref, context) for ref in side.safety),
         helpfulness=tuple(make(ref, context) for ref in side.helpfulness),
         refusal=make(side.refusal, context),
         coherence=make(side.coherence, context),
+        further=tuple((name, _of_objective(name, ref, context)) for name, jury in further for ref in jury),
     )
+
+
+def _of_objective(name: str, ref: JudgeRef, context: EvaluatorContext) -> Evaluator:
+    judge = make(ref, context)
+    if judge.objective == "safety":
+        raise UsageError(
+            f"judges.train.objectives.{name}: {ref.name!r} judges safety, which is asked of attacks only and against "
+            "the plain request. Name it under judges.train.safety."
+        )
+    return judge
 
 
 def gather_material(recipe: Recipe, model: LanguageModel) -> tuple[Material, EvaluationSets]:
@@ -200,9 +212,8 @@ def describe_assets(run: Run, model: LanguageModel, files: assets.ModelFiles) ->
 def _fit_maps(session: Session) -> None:
     """Fit, once, the maps of judges whose raw score is no probability, on the unaligned model's answers."""
     path = session.run.directory / "calibration.json"
-    open_maps = [
-        item for item in session.judges.all() if hasattr(item, "fit") and item.name not in session.context.state
-    ]
+    asked = (*session.judges.all(), *(judge for _, judge in session.judges.further))
+    open_maps = [item for item in asked if hasattr(item, "fit") and item.name not in session.context.state]
     if not open_maps or not session.material.dev:
         return
     prompts = session.material.dev

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from selfmoa.attack import hits
+from selfmoa.attack import entering_id, hits
 from selfmoa.bench import proportion
 from selfmoa.judge import disagreement
-from selfmoa.prefer import Candidate, PairingResult, pair_round
-from selfmoa.records import Attack, Dropped, Judgement, Pair, Prompt, Response, Score, Selected, stable_id
+from selfmoa.prefer import Candidate, PairingResult, in_keeping, pair_round
+from selfmoa.records import Attack, Dropped, Judgement, Pair, Prompt, Response, Score, Selected
 from selfmoa.run import read_records, write_records
 from selfmoa.steps._judge import safety_votes
+from selfmoa.steps._learnable import learnable
 from selfmoa.steps._session import Session
 from selfmoa.steps._steady import unsteady
 
@@ -22,6 +23,8 @@ __all__ = ["prefer", "select", "summarise"]
 def select(session: Session, number: int, attacks: Sequence[Attack], judgements: Sequence[Judgement]) -> list[Attack]:
     """The attacks that got through: into E_buf and H_buf, and their expansions into the pool."""
     won = hits(attacks, judgements)
+    session.learnable = learnable(session, number, attacks, judgements)
+    session.tally.add(attacks, won, session.learnable)
     if session.recipe.attack.static:  # nobody learns from what got through, and the pool does not grow
         write_records(session.run.round(number) / "selected.parquet", _events(number, attacks, won, ()), Selected)
         return won
@@ -29,7 +32,7 @@ def select(session: Session, number: int, attacks: Sequence[Attack], judgements:
     session.hidings.extend((attack.expansion, attack.hidden) for attack in won if attack.hidden != attack.expansion)
     entering = [
         Prompt(
-            id=stable_id("attack", attack.expansion),
+            id=entering_id(attack.expansion),
             text=attack.expansion,
             kind="attack",
             hazard=attack.hazard,
@@ -72,7 +75,8 @@ def prefer(
         session.flips.append((len(turned), sum(pair.kind == "attack" for pair in pairs)))
         return {key: f"order turned by: {', '.join(names)}" for key, names in turned.items()}
 
-    result = _limited(session, pair_round(attacks, candidates, session.recipe.prefer, doubts))
+    order = session.learnable if session.recipe.prefer.learnable_first else {}
+    result = _limited(session, pair_round(attacks, candidates, session.recipe.prefer, doubts, order), order)
     write_records(directory / "pairs.parquet", result.pairs, Pair)
     write_records(directory / "dropped.parquet", result.dropped, Dropped)
     session.pairs.extend(result.pairs)
@@ -90,13 +94,12 @@ def prefer(
     return list(result.pairs)
 
 
-def _limited(session: Session, result: PairingResult) -> PairingResult:
+def _limited(session: Session, result: PairingResult, order: Mapping[str, float]) -> PairingResult:
     """No more pairs than `loop.max_pairs` leaves room for."""
     limit = session.recipe.loop.max_pairs
     if limit is None or len(result.pairs) <= limit - session.gathered:
         return result
-    order = sorted(result.pairs, key=lambda pair: pair.id)  # ids are hashes: an unbiased draw
-    kept = {pair.id for pair in order[: limit - session.gathered]}
+    kept = {pair.id for pair in in_keeping(result.pairs, order)[: limit - session.gathered]}
     over = [Dropped(pair.round, pair.attack_id, "enough pairs") for pair in result.pairs if pair.id not in kept]
     return PairingResult(tuple(pair for pair in result.pairs if pair.id in kept), (*result.dropped, *over))
 
@@ -109,6 +112,7 @@ def summarise(
     won: Sequence[Attack],
     pairs: Sequence[Pair],
     retrained: dict[str, Any] | None,
+    restarted: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
     """The figures of a round, as round_NN/summary.json."""
     directory = session.run.round(number)
@@ -146,7 +150,17 @@ def summarise(
         "mean_logprob_unguided": _mean([item.logprob for item in responses if not item.guided]),
         "buffer": {"attacks": len(session.expansions), "pairs": len(session.pairs)},
         "retrained": retrained,
+        **_if_any(
+            restarted=list(restarted),
+            next_hazards=session.tally.hazards(session.recipe.attack),
+            mixed=[sum(value > 0 for value in session.learnable.values()), len(session.learnable)],
+        ),
     }
+
+
+def _if_any(**facts: Any) -> dict[str, Any]:
+    """The facts that there are: these parts of the method are off by default."""
+    return {name: value for name, value in facts.items() if value and value != [0, 0]}
 
 
 def _jury(session: Session, number: int) -> list[dict[str, Any]]:

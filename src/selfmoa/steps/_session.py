@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from selfmoa.assets import is_excluded, load_table
-from selfmoa.attack import History, Material, Pool
+from selfmoa.attack import History, Material, Pool, Tally
 from selfmoa.bench import DevAnswer, EvaluationSets, Fence
 from selfmoa.generate import Generation, LanguageModel, Request
 from selfmoa.instructions import Constraints, read_constraints
@@ -29,9 +29,11 @@ class TrainJudges:
     helpfulness: tuple[Evaluator, ...]
     refusal: Evaluator
     coherence: Evaluator
+    further: tuple[tuple[str, Evaluator], ...] = ()
+    """(objective, judge) of the recipe's further objectives."""
 
     def all(self) -> tuple[Evaluator, ...]:
-        """Every judge; plain measures first."""
+        """Every judge but those of further objectives; plain measures first."""
         return (self.refusal, self.coherence, *self.safety, *self.helpfulness)
 
 
@@ -90,6 +92,12 @@ class Session(Evaluation):
     history: History
     intent: Intent | None = None
     """Tells attacks from harmless prompts; None where the recipe does not ask for it."""
+    tally: Tally = field(default_factory=Tally)
+    """What the rounds so far tell about seeds."""
+    learnable: dict[str, float] = field(default_factory=dict)
+    """How mixed the model's own answers to each prompt of the round are; empty where nobody asks."""
+    retrained: set[str] = field(default_factory=set)
+    """Attackers that are no longer what their seed pairs made them."""
     expansions: list[tuple[str, str]] = field(default_factory=list)
     """E_buf: successful (s, e) since the last retraining."""
     hidings: list[tuple[str, str]] = field(default_factory=list)

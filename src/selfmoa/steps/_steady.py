@@ -22,7 +22,7 @@ def unsteady(
     """
     names = session.recipe.prefer.perturbations
     asked = [pair for pair in pairs if pair.kind == "attack"]
-    if not names or not asked or session.recipe.prefer.pairing == "paper":
+    if not names or not asked or session.recipe.prefer.pairing != "safe_first":
         return {}
     requests = {attack.id: attack.expansion for attack in attacks}
     texts = {response.id: response.text for response in responses}

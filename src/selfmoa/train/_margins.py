@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from selfmoa.recipe import Train
-from selfmoa.records import Pair
+from selfmoa.records import Pair, from_text
 
 __all__ = ["Margins", "filter_modpo_paper_eq1", "first_tokens_share", "objective_scores", "shift"]
 
@@ -87,8 +87,10 @@ def _cell(pair: Pair, name: str, ignore_safety: bool) -> tuple[float, float] | N
         chosen, rejected = pair.chosen_safety, pair.rejected_safety
         if pair.safety_margin is not None and rejected is not None:
             chosen = rejected + pair.safety_margin
-    else:
+    elif name == "helpfulness":
         chosen, rejected = pair.chosen_helpfulness, pair.rejected_helpfulness
+    else:
+        chosen, rejected = (from_text(text).get(name) for text in (pair.chosen_further, pair.rejected_further))
     return None if chosen is None or rejected is None else (chosen, rejected)
 
 
