@@ -108,6 +108,8 @@ def test_both_forms_answer_as_the_run_does(
         assert {row["name"] for row in copy["figures"]} > {"attack_success", "over_refusal", "helpfulness_harmless"}
         assert all(row["difference"]["value"] == 0 for row in copy["figures"])
     check_files(out, run, tiny_model_dir)
+    kept = [path.name for path in (run / "export_check").rglob("*.parquet")]
+    assert {"after.parquet", "before.parquet"} <= set(kept), "answers stay in the run"
 
 
 def check_files(out: Path, run: Path, base: Path) -> None:
@@ -117,7 +119,7 @@ def check_files(out: Path, run: Path, base: Path) -> None:
     assert {"adapter_model.safetensors", "adapter_config.json"} <= names["adapter"]
     assert {"model.safetensors", "config.json", "generation_config.json"} <= names["merged"]
     words = [path.read_text() for path in out.rglob("*") if path.suffix in (".json", ".md", ".jinja")]
-    assert not any(str(base) in text or str(run) in text for text in words)
+    assert not any(str(place) in text for place in (base, run, run.parent.parent) for text in words)
     assert not any("Describe " in text for text in words), "no prompt leaves the run"
     cards = {form: (out / form / "README.md").read_text() for form in names}
     assert all("30 greedy answers (100.0%)" in card.replace("\\", "") for card in cards.values())
@@ -218,7 +220,10 @@ def test_the_front_goes_from_the_base_to_the_adapter(
 
 def check_front(points: list[dict[str, Any]]) -> None:
     """On the front stands what no other point beats on both figures, by hand."""
-    both = [(point["figures"]["attack_success"], point["figures"]["helpfulness_harmless"]) for point in points]
+    names = ("attack_success", "helpfulness_harmless")
+    points = [point for point in points if point["figures"].keys() >= set(names)]  # a random model may say nothing
+    assert len(points) > 1
+    both = [tuple(point["figures"][name] for name in names) for point in points]
     places = [(-attack["value"], helpful["value"]) for attack, helpful in both]
     beaten = [
         any(other != own and all(x >= y for x, y in zip(other, own, strict=True)) for other in places) for own in places

@@ -34,6 +34,7 @@ __all__ = [
     "judge_cards",
     "judge_scores",
     "plan",
+    "quiet_libraries",
     "train_judges",
 ]
 
@@ -363,9 +364,8 @@ def _judge_context(ref: str, *, load: bool, key: bool = True) -> EvaluatorContex
     """`load` the base, or only know its `key` (which names the heads trained on it), or neither."""
     from selfmoa.judge import EvaluatorContext
 
-    if not ref.startswith(("wheel:", "path:", "hub:")):
-        ref = f"path:{ref}"
-    _quiet_libraries()
+    ref = ref if ref.startswith(("wheel:", "path:", "hub:")) else f"path:{ref}"
+    quiet_libraries()
     cache = assets.cache_dir("judges")
     if not load:
         return EvaluatorContext(cache=cache, model_key=assets.resolve_model(ref).key if key else "")
@@ -383,11 +383,11 @@ def _open(recipe: Recipe, directory: Path, on_existing: OnExisting, mode: Mode, 
         run.update_manifest(command=shlex.join(["selfmoa", *sys.argv[1:]]))
     if not (directory / ".gitignore").exists():
         write_text(directory / ".gitignore", "*\n")  # attack text never lands in a repository by accident
-    _quiet_libraries()
+    quiet_libraries()
     return run
 
 
-def _quiet_libraries() -> None:
+def quiet_libraries() -> None:
     """Progress bars and advice of the libraries would drown the run's own lines."""
     import warnings
 

@@ -55,7 +55,7 @@ def check_copies(
     arms = compare.load_arms([str(room / name) for name in ("run", *copies)])
     found = compare.compare_arms(arms, recipe.evaluate.tolerance)
     return {
-        "suite": suite,
+        "suite": suites.load(suite).name,
         "judges": sorted(recipe.judges.gate.names()),
         "required_share": SAME_TEXTS if session.model.exact else None,
         "copies": {form: _against(arms[0], arm, found) for form, arm in zip(copies, arms[1:], strict=True)},
@@ -117,7 +117,8 @@ def _against(own: compare.Arm, copy: compare.Arm, found: compare.ComparedArms) -
                 "difference": plain_json(asdict(figure.change)) if figure.change else None,
             }
             for figure in found.figures
-            if figure.arm == copy.name and figure.estimate.n
+            # one half of every win rate would be the other copy of the same model
+            if figure.arm == copy.name and figure.estimate.n and figure.metric != "win_rate"
         ],
     }
 

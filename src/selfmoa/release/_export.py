@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from selfmoa import assets
+from selfmoa import api, assets
 from selfmoa.errors import GateFailed, RefusedError, StorageError, UsageError
 from selfmoa.release._check import check_copies, told
 from selfmoa.run import RESET, aligned_model, read_json, write_json, write_text
@@ -43,6 +43,7 @@ def export(
     stages = kept_stages(run)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists and is not empty. Give another --out.")
+    api.quiet_libraries()
     base = assets.resolve_model(aligned_model(run).ref).directory
     copies: dict[str, Path] = {form: out / form for form in forms}
     for form, directory in copies.items():

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from selfmoa import api, assets, compare
+from selfmoa import api, assets, compare, suites
 from selfmoa.bench import plain_json
 from selfmoa.errors import RefusedError, UsageError
 from selfmoa.recipe import Recipe
@@ -44,6 +44,7 @@ def front(
     """
     points = sorted(set(at))
     _check(run, soup, points, choose)
+    api.quiet_libraries()
     adapters = {point: out / "adapters" / f"at-{point:g}" for point in points}
     for point, adapter in adapters.items():
         _write(run, soup, point, adapter)
@@ -60,7 +61,7 @@ def front(
         "schema": SCHEMA,
         "run": run.resolve().name,
         "soup": soup.resolve().name if soup else None,
-        "suite": suite,
+        "suite": suites.load(suite).name,
         "reset_control": resets(run),
         "figures": list(compare.FRONT),
         "points": [_point(found, arm.name, point) for point, arm in zip(points, found.arms, strict=True)],
