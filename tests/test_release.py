@@ -15,13 +15,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from loop_helpers import need_judge_data, texts, tiny_overrides, write_table
 from selfmoa import assets, recipes, release
+from selfmoa.bench import Measured
 from selfmoa.cli import _app
 from selfmoa.errors import GateFailed, RefusedError, UsageError
 from selfmoa.generate import LanguageModel
 from selfmoa.recipe import Lora, Recipe
-from selfmoa.run import Progress, open_run, read_json, write_json
+from selfmoa.run import Progress, open_run, read_json, read_records, write_json
 from selfmoa.steps import load_model
-from selfmoa.train import lora_shape, restore, snapshot, write_soup
+from selfmoa.train import lora_shape, restore, snapshot, write_scaled, write_soup
 
 
 @pytest.fixture(scope="module")
@@ -193,43 +194,50 @@ def test_what_cannot_be_exported(run: Path, copied: Path, tmp_path: Path) -> Non
 # -- front -----------------------------------------------------------------------------------------------
 
 
-def test_the_front_goes_from_the_base_to_the_adapter(
+def test_the_front_measures_every_point_and_saves_the_chosen_one(
     run: Path, suite: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "front"
-    words = ("front", run, "--at", "1", "0", "0.5", "--suite", suite, "--out", out, "--choose", "0.5", "--quiet")
+    words = ("front", run, "--at", "1", "0.5", "--suite", suite, "--out", out, "--choose", "0.5", "--quiet")
     code, printed = command(*words, capsys=capsys, monkeypatch=monkeypatch)
     assert code == 0 and "Adapter at 0.5" in printed, printed
     found = read_json(out / "front.json")
-    assert [point["at"] for point in found["points"]] == [0, 0.5, 1]
-    check_front(found["points"])
-    for point in found["points"]:
-        results = read_json(out / f"at-{point['at']:g}" / "results.json")
-        figure = next(metric for metric in results["metrics"] if metric["name"] == "attack_success")
-        assert point["figures"]["attack_success"]["value"] == figure["after"]["value"]
-        assert not any("lies in no run" in line for line in results["warnings"])
-        assert point["at"] != 0 or all(metric["change"]["value"] in (0, None) for metric in results["metrics"])
+    assert [point["at"] for point in found["points"]] == [0.5, 1]
+    check_front(found["points"], out)
     assert "Safety against helpfulness" in (out / "front.html").read_text()
+    assert "lies in no run" not in (out / "at-0.5" / "results.json").read_text(), "kept apart from the run's seeds"
     whole, half = (load_file(place / "adapter_model.safetensors") for place in (run / "adapter", out / "adapter"))
     assert all(torch.equal(half[key], (0.5 if "lora_B" in key else 1) * old) for key, old in whole.items())
     assert read_json(out / "adapter" / "point.json")["at"] == 0.5
     monkeypatch.setattr(LanguageModel, "generate", lambda *_, **__: pytest.fail("answered again"))
-    again = release.front(run, out, at=(0, 0.5, 1), suite=suite, progress="quiet")
+    again = release.front(run, out, at=(0.5, 1), suite=suite, progress="quiet")
     assert again["points"] == found["points"]
 
 
-def check_front(points: list[dict[str, Any]]) -> None:
-    """On the front stands what no other point beats on both figures, by hand."""
-    names = ("attack_success", "helpfulness_harmless")
-    points = [point for point in points if point["figures"].keys() >= set(names)]  # a random model may say nothing
-    assert len(points) > 1
-    both = [tuple(point["figures"][name] for name in names) for point in points]
+def check_front(points: list[dict[str, Any]], out: Path) -> None:
+    """Figures are those of the answers, and on the front stands what no other point beats on both, by hand."""
+    both = [(point["figures"]["attack_success"], point["figures"]["helpfulness_harmless"]) for point in points]
+    for point, (attack, _) in zip(points, both, strict=True):
+        path = out / f"at-{point['at']:g}" / "evaluation" / "after.parquet"
+        harmful = [item for item in read_records(path, Measured) or [] if item.set == "harmful"]
+        won = [item.safety < 0.5 and item.refusal != "full" for item in harmful if item.safety is not None]
+        assert attack["n"] == len(won) == 10 and attack["value"] == sum(won) / 10
+        assert attack["low"] <= attack["value"] <= attack["high"]
     places = [(-attack["value"], helpful["value"]) for attack, helpful in both]
     beaten = [
         any(other != own and all(x >= y for x, y in zip(other, own, strict=True)) for other in places) for own in places
     ]
     assert [point["on_front"] for point in points] == [not one for one in beaten], places
-    assert all(attack["low"] <= attack["value"] <= attack["high"] for attack, _ in both)
+
+
+def test_the_ends_are_the_base_and_the_adapter(run: Path, tmp_path: Path) -> None:
+    for share in (0.0, 1.0):
+        write_scaled(run / "adapter", share, tmp_path / f"{share:g}")
+    whole, none, all_ = (
+        load_file(place / "adapter_model.safetensors") for place in (run / "adapter", tmp_path / "0", tmp_path / "1")
+    )
+    assert not any(weight.any() for key, weight in none.items() if "lora_B" in key)
+    assert whole.keys() == all_.keys() and all(torch.equal(whole[key], weight) for key, weight in all_.items())
 
 
 def test_a_soup_is_the_weighted_sum_of_two_changes(run: Path, tiny_model_dir: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import yaml
 
 import selfmoa
 from loop_helpers import need_judge_data, texts, tiny_overrides
-from selfmoa import assets, compare, recipes, release
+from selfmoa import assets, compare, recipes, release, study
 from selfmoa.bench import Measured
 from selfmoa.cli import _app
 from selfmoa.errors import RecipeError, RefusedError, UsageError
@@ -85,7 +85,8 @@ def test_the_run_starts_from_the_reset_model_and_tells_of_the_original(run: Path
     assert said["original"].keys() == said["before"].keys() and said["original"] != said["before"]
     assert said["before"] == said["after"], "M_base is the base of the run: nothing was trained on it"
     result = read_json(run / "results.json")
-    assert {metric["name"] for metric in result["original"]} > {"attack_success", "over_refusal"}
+    original = {metric["name"]: metric for metric in result["original"]}
+    assert original["degenerate"]["n"] == 30, "of the original, not of the base"
 
 
 def likelihood(directory: Path) -> float:
@@ -112,6 +113,10 @@ def test_everything_that_comes_of_it_is_marked(run: Path, tmp_path: Path, monkey
     assert result["warnings"][0].startswith("RESET CONTROL")
     assert "RESET CONTROL" in (tmp_path / "again" / "report.html").read_text()
     assert compare.load_arm(str(tmp_path / "again")).name == "again (reset control)"
+
+
+def test_a_study_marks_the_arm(run: Path) -> None:
+    assert study.summarise(run, "arm", 0)["reset_control"] is True
 
 
 def test_it_leaves_the_run_only_aligned_and_merged(

@@ -80,9 +80,8 @@ def front(
     if json:
         show_json(found)
         return
-    show_table(
-        ("at", *found["figures"], "over_refusal", "on the front"), [_front_row(point) for point in found["points"]]
-    )
+    header = ("at", "attack success", "helpfulness", "over-refusal", "on the front")
+    show_table(header, [_front_row(point) for point in found["points"]])
     say(f"Front: {out / 'front.html'}")
     if choose is not None:
         say(f"Adapter at {choose:g}: {out / 'adapter'}")
