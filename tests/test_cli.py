@@ -38,6 +38,8 @@ COMMANDS = [
     "capability",
     "compare",
     "gate",
+    "export",
+    "front",
     "report",
     "explain",
     "import",
@@ -65,6 +67,8 @@ def test_every_command_has_help(command: str) -> None:
         (("evaluate", "no/such/model", "--quiet"), "no/such/model"),
         (("capability", "no/such/model", "--adapter", "no/such/adapter", "--quiet"), "no/such/adapter"),
         (("report", "no/such/run"), "no/such/run"),
+        (("export", "no/such/run", "--out", "out"), "no/such/run"),
+        (("front", "no/such/run", "--out", "out"), "no/such/run"),
         (("explain", "no/such/run", "abc"), "no/such/run"),
     ],
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from selfmoa import assets, recipes
 from selfmoa.run import read_json
@@ -88,6 +89,18 @@ def test_killed_in_sampling_and_in_scoring_then_resumed_gives_the_same_pairs(fin
     assert done.returncode == 0, done.stderr
     assert pairs(run_dir) == pairs(finished)
     assert (run_dir / "logs" / "attempt_3.log").exists()
+
+
+def test_the_finished_run_is_exported_as_the_model_that_it_is(finished: Path, tmp_path: Path) -> None:
+    sets = {"harmful": "set:harmbench", "edgy": "set:edgy-benign", "benign": "set:harmless-halves"}
+    evaluate = {name: {"data": [ref], "n": 12} for name, ref in sets.items()} | {"max_new_tokens": 24}
+    (tmp_path / "suite.yaml").write_text(yaml.safe_dump({"evaluate": evaluate}))
+    words = ("export", str(finished), "--out", str(tmp_path / "out"), "--suite", str(tmp_path / "suite.yaml"))
+    done = subprocess.run(command(*words, "--quiet"), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    copies = read_json(tmp_path / "out" / "export.json")["check"]["copies"]
+    assert {form: copy["n"] for form, copy in copies.items()} == {"adapter": 36, "merged": 36}
+    assert all(copy["same_share"] >= 0.98 for copy in copies.values())
 
 
 def test_explain_and_report_read_the_finished_run(finished: Path) -> None:

@@ -251,6 +251,11 @@ def test_seeds_become_one_cell() -> None:
     assert found.rows[1][3:5] == ("15", "10") and found.rows[4][0] == "Minutes" and found.rows[4][3] == "2"
 
 
+def test_an_arm_of_a_reset_model_is_marked() -> None:
+    found = study.table([summary("a", 0, 0.3), {**summary("b", 0, 0.4), "reset_control": True}])
+    assert found.header[3:5] == ("a (seed 0)", "b (seed 0; reset control)")
+
+
 def test_an_arm_without_a_figure_has_a_dash() -> None:
     lacking = {**summary("b", 0, 0.4), "metrics": {}}
     assert study.table([summary("a", 0, 0.3), lacking]).rows[0][4] == "–"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "align",
+    "answer_cache",
     "check",
     "evaluate",
     "import_results",
@@ -33,11 +34,13 @@ __all__ = [
     "judge_cards",
     "judge_scores",
     "plan",
+    "quiet_libraries",
     "train_judges",
 ]
 
 Mode = Literal["auto", "quiet"]
 EMBEDDED_MODEL = "wheel:smollm2-135m-instruct"
+_UNKNOWN_ORIGIN = "The adapter lies in no run: what it was trained on is not known, so nothing was kept apart from it."
 
 
 def align(
@@ -67,6 +70,7 @@ def evaluate(
     recipe: Recipe,
     *,
     adapter: Path | None = None,
+    trained_in: Path | None = None,
     suite: bool = False,
     cache: bool = True,
     out: Path,
@@ -77,7 +81,8 @@ def evaluate(
 
     Without an adapter: one estimate a figure. With one: the base is "before", the adapter "after", paired by
     prompt. With `suite` the recipe's sets are a suite's (`selfmoa.suites`): they are kept apart from the judges'
-    training objectives and the seeds of the run that made the adapter; else they are those of the recipe's own run.
+    training objectives and the seeds of the run that made the adapter (`trained_in`; by default the one that it lies
+    in); else they are those of the recipe's own run.
     Answers and votes of earlier evaluations are used again with `cache`: another judge regenerates nothing.
     Written to `out/results.json` and `out/report.html`; answers and votes to `out/evaluation/`.
     """
@@ -87,7 +92,8 @@ def evaluate(
     from selfmoa import steps
     from selfmoa.report import write_evaluation
 
-    session = steps.prepare_evaluation(run, suite=suite, trained_in=_run_of(adapter), cache=_answers(cache))
+    trained_in = trained_in or _run_of(adapter)
+    session = steps.prepare_evaluation(run, suite=suite, trained_in=trained_in, cache=answer_cache(cache))
     if adapter is not None:  # a wrong one is refused before anything is measured
         session.model.load_role("target", adapter)
         session.model.add_role("target", seed=recipe.seed)
@@ -97,7 +103,7 @@ def evaluate(
     else:
         session.model.load_role("target", adapter)
         steps.measure(session, "after")
-        result = steps.compare(session, notes=_unknown_origin(session.trained_in))
+        result = steps.compare(session, notes=[] if trained_in else [_UNKNOWN_ORIGIN])
         run.finish()
     write_evaluation(run.directory)
     return result
@@ -123,7 +129,7 @@ def import_results(
 
     context = _judge_context(EMBEDDED_MODEL, load=False, key=False)
     nothing = EvaluationSets(harmful=(), edgy=(), benign=())
-    session = steps.Judged(run=run, sets=nothing, context=context, trained_in=None, cache=_answers(True))
+    session = steps.Judged(run=run, sets=nothing, context=context, trained_in=None, cache=answer_cache())
     told = found.reported()
     notes = [f"Answers of {found.model or 'an unnamed model'}, recorded by {found.tool} in {file.name}."]
     if told.n:
@@ -139,7 +145,7 @@ def import_results(
     return result
 
 
-def _answers(wanted: bool) -> Cache | None:
+def answer_cache(wanted: bool = True) -> Cache | None:
     """Answers and votes of earlier evaluations, in the user's cache directory."""
     return Cache(assets.cache_dir("evaluations") / "answers.sqlite") if wanted else None
 
@@ -148,12 +154,6 @@ def _run_of(adapter: Path | None) -> Path | None:
     """The run directory that holds the adapter (as adapter/ or stage_NN/adapter/), if one does."""
     above = adapter.resolve().parents[:2] if adapter else ()
     return next((path for path in above if (path / "recipe.yaml").is_file()), None)
-
-
-def _unknown_origin(trained_in: Path | None) -> list[str]:
-    if trained_in:
-        return []
-    return ["The adapter lies in no run: what it was trained on is not known, so nothing was kept apart from it."]
 
 
 def _same_adapter(run: Run, adapter: Path | None) -> None:
@@ -178,6 +178,7 @@ def plan(recipe: Recipe, *, measure: bool = False) -> dict[str, Any]:
     items += evaluation.edgy.n + evaluation.benign.n if evaluation.pairs else 0
     items += evaluation.harmful.n * evaluation.attempts
     work = {
+        **({"RESET CONTROL": f"{recipe.reset.data.ref} first trains its safety away"} if recipe.reset else {}),
         "rounds": recipe.loop.n_rounds,
         "prompts a round": f"{attack.k} ({attack.k - harmless} attacks, {harmless} benign or borderline)",
         "answers a round": f"{answers} ({generate.m} a prompt, {generate.guided_fraction:.0%} guided)",
@@ -209,8 +210,8 @@ def plan(recipe: Recipe, *, measure: bool = False) -> dict[str, Any]:
 def check(recipe: Recipe, *, runs: bool = True) -> None:
     """What can be checked of a recipe without a model: licences, judges, and k against the seeds that are at hand.
 
-    Raises `RecipeError` if one model judges on both sides under two names; and, where the whole loop `runs`, if an
-    evaluation set is empty or a round asks for more attack prompts than the seed tables hold.
+    Raises `RecipeError` if one model judges on both sides; and, where the whole loop `runs`, if an evaluation set is
+    empty or a round asks for more attack prompts than the seed tables hold.
     """
     assets.check_licences(_with_preset_models(recipe))
     _check_gate(recipe)
@@ -355,9 +356,8 @@ def _judge_context(ref: str, *, load: bool, key: bool = True) -> EvaluatorContex
     """`load` the base, or only know its `key` (which names the heads trained on it), or neither."""
     from selfmoa.judge import EvaluatorContext
 
-    if not ref.startswith(("wheel:", "path:", "hub:")):
-        ref = f"path:{ref}"
-    _quiet_libraries()
+    ref = ref if ref.startswith(("wheel:", "path:", "hub:")) else f"path:{ref}"
+    quiet_libraries()
     cache = assets.cache_dir("judges")
     if not load:
         return EvaluatorContext(cache=cache, model_key=assets.resolve_model(ref).key if key else "")
@@ -375,11 +375,11 @@ def _open(recipe: Recipe, directory: Path, on_existing: OnExisting, mode: Mode, 
         run.update_manifest(command=shlex.join(["selfmoa", *sys.argv[1:]]))
     if not (directory / ".gitignore").exists():
         write_text(directory / ".gitignore", "*\n")  # attack text never lands in a repository by accident
-    _quiet_libraries()
+    quiet_libraries()
     return run
 
 
-def _quiet_libraries() -> None:
+def quiet_libraries() -> None:
     """Progress bars and advice of the libraries would drown the run's own lines."""
     import warnings
 

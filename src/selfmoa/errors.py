@@ -2,7 +2,7 @@
 
 Each is also a built-in type, so that callers can catch it without importing this module, and each
 carries the exit code that the command line ends with:
-0 ok, 1 gate failed, 2 bad usage or recipe, 3 inconclusive, 4 infrastructure.
+0 ok, 1 gate failed, 2 bad usage or recipe, 3 inconclusive, 4 infrastructure, 5 refused.
 A message says what was got, what was expected and what to do.
 """
 
@@ -72,6 +72,12 @@ class GateFailed(SelfMoaError):
     """A condition on the results does not hold."""
 
     exit_code = 1
+
+
+class RefusedError(SelfMoaError):
+    """What was asked for is possible, and is not done: a model whose safety was taken away does not leave its run."""
+
+    exit_code = 5
 
 
 def first_problem(error: ValidationError, whole: str = "") -> str:

@@ -59,6 +59,8 @@ def _needed(recipe: Recipe) -> Iterator[AssetInfo]:
     )
     for data in (*tables, *filter(None, map(capability_table, sets.capability.tasks))):
         yield info(data.ref, kind="table")
+    if recipe.reset:
+        yield info(recipe.reset.data.ref, kind="table")
     if recipe.train.pairs:
         yield info(recipe.train.pairs.ref, kind="table")
     for judge in _judges(recipe):

@@ -17,6 +17,7 @@ from selfmoa.cli import (
     _inspect,
     _judges,
     _recipes,
+    _release,
     _runs,
     _study,
     _suites,
@@ -38,6 +39,8 @@ app.command()(_capability.capability)
 app.command()(_compare.compare)
 app.command()(_study.study)
 app.command()(_study.results)
+app.command()(_release.export)
+app.command()(_release.front)
 app.command("inspect-log")(_inspect.inspect_log)
 app.command()(_gate.gate)
 app.add_typer(_recipes.app, name="recipes")
@@ -49,7 +52,7 @@ app.add_typer(_suites.app, name="suites")
 
 @app.callback()
 def _root() -> None:
-    """0 ok, 1 gate failed, 2 bad usage or recipe, 3 inconclusive, 4 infrastructure."""
+    """0 ok, 1 gate failed, 2 bad usage or recipe, 3 inconclusive, 4 infrastructure, 5 refused."""
 
 
 def main() -> None:

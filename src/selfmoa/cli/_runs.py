@@ -202,8 +202,10 @@ def of_run(recipe: Recipe, run: Path, adapter: Path | None) -> tuple[Recipe, Pat
     found = adapter or run / "adapter"
     if not found.is_dir():
         raise UsageError(f"{run} is a run without an adapter: it has not finished. Resume it, or name --adapter.")
-    settings = recipes.load(run / "recipe.yaml").model
-    return recipe.model_copy(update={"name": recipes.as_name(run.resolve().name, "run"), "model": settings}), found
+    from selfmoa.run import aligned_model
+
+    name = recipes.as_name(run.resolve().name, "run")
+    return recipe.model_copy(update={"name": name, "model": aligned_model(run)}), found
 
 
 def with_suite(recipe: Recipe, suite: str) -> Recipe:

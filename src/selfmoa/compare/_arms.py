@@ -84,6 +84,8 @@ def _arm(directory: Path, side: str | None) -> Arm:
     chosen = side or found[-1]
     items = read_records(_path(directory, chosen), Measured) or []
     name = directory.name if chosen == "after" or len(found) == 1 else f"{directory.name}:before"
+    if (read_json(directory / "manifest.json") or {}).get("reset_control"):
+        name += " (reset control)"
     trained = chosen == "after"
     known = read_records(directory / "evaluation" / f"capability_{chosen}.parquet", Answered) or []
     votes, base = _compared(directory) if trained else ((), {})

@@ -9,7 +9,7 @@ from selfmoa.generate._protocol import Generation, Generator, Request, Unanswere
 from selfmoa.generate._scripted import ScriptedGenerator
 
 if TYPE_CHECKING:
-    from selfmoa.generate._base import load_plain
+    from selfmoa.generate._base import load_plain, load_tokenizer, write_merged
     from selfmoa.generate._language_model import LanguageModel
     from selfmoa.generate._plain import PlainModel
 
@@ -28,6 +28,8 @@ __all__ = [
     "ScriptedGenerator",
     "Unanswered",
     "load_plain",
+    "load_tokenizer",
+    "write_merged",
 ]
 
 
@@ -41,8 +43,8 @@ def __getattr__(name: str) -> Any:
         from selfmoa.generate._plain import PlainModel
 
         return PlainModel
-    if name == "load_plain":
-        from selfmoa.generate._base import load_plain
+    if name in ("load_plain", "load_tokenizer", "write_merged"):
+        from selfmoa.generate import _base
 
-        return load_plain
+        return getattr(_base, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

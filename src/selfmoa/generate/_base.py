@@ -13,7 +13,7 @@ from selfmoa.errors import ModelError, first_line
 from selfmoa.generate._chat import complete
 from selfmoa.generate._memory import keep_freed_memory
 
-__all__ = ["load_plain", "read_base"]
+__all__ = ["load_plain", "load_tokenizer", "read_base", "write_merged"]
 
 
 def read_base(directory: Path, *, load_in_4bit: bool = False) -> tuple[Any, Any]:
@@ -54,6 +54,26 @@ def load_plain(directory: Path, adapter: Path | None = None) -> tuple[Any, Any]:
         return PeftModel.from_pretrained(base, str(adapter)).eval(), tokenizer
     except Exception as error:
         raise ModelError(f"{adapter} holds no adapter of {directory}: {first_line(error)}") from error
+
+
+def load_tokenizer(directory: Path) -> Any:
+    """The tokenizer of a Hugging Face directory with the pad token and the chat template that it is used with here."""
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    complete(tokenizer)
+    return tokenizer
+
+
+def write_merged(directory: Path, adapter: Path, out: Path) -> None:
+    """The model with the adapter added into its weights, as a Hugging Face directory of safetensors.
+
+    Tokenizer, chat template and generation config come with it. Weights keep the type that they are trained in
+    (float32 on a CPU), in which the sum is not rounded. Raises `ModelError` where the adapter is not this model's.
+    """
+    net, tokenizer = load_plain(directory, adapter)
+    merged = net.merge_and_unload(safe_merge=True)  # NaNs are refused, not written
+    merged.config.name_or_path = ""  # a path of this machine
+    merged.save_pretrained(out)
+    tokenizer.save_pretrained(out)
 
 
 def _nf4(cuda: bool) -> Any:

@@ -75,6 +75,11 @@ class LanguageModel:
         return next(self.net.parameters()).device
 
     @property
+    def exact(self) -> bool:
+        """True in float32, where adding an adapter into the weights rounds nothing that shows."""
+        return all(parameter.dtype == torch.float32 for parameter in self.net.parameters())
+
+    @property
     def context_length(self) -> int:
         """Tokens of prompt and answer that fit."""
         return int(getattr(self.net.config.get_text_config(), "max_position_embeddings", 2048))

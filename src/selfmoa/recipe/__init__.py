@@ -14,10 +14,12 @@ from pydantic import Field, model_validator
 from selfmoa.recipe._attack import Attack, Attacker, Generate, Seeds, Sft
 from selfmoa.recipe._base import Data, DataRef, JudgeRef, Sampling, Section, Share, Wrap, WrapRef, tables
 from selfmoa.recipe._judges import Judges, JudgeSide, Prefer, TrainSide
+from selfmoa.recipe._reset import AnswerTable, Reset
 from selfmoa.recipe._train import SHIFT_SAFE_LOSSES, Loop, Lora, Objective, PairTable, Stage, Train
 
 __all__ = [
     "SHIFT_SAFE_LOSSES",
+    "AnswerTable",
     "Assets",
     "Attack",
     "Attacker",
@@ -36,6 +38,7 @@ __all__ = [
     "PairTable",
     "Prefer",
     "Recipe",
+    "Reset",
     "Sampling",
     "Section",
     "Seeds",
@@ -122,6 +125,7 @@ class Recipe(Section):
     faithful: bool = Field(False, description="The paper as printed: every [us] departure is off.")
     model: Model = Model()
     assets: Assets = Assets()
+    reset: Reset | None = Field(None, description="Safety reset before the loop: a control, off unless confirmed. [P]")
     seeds: Seeds = Seeds()
     attack: Attack = Attack()
     generate: Generate = Generate()

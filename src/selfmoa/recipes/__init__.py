@@ -159,7 +159,9 @@ def _apply(values: dict[str, Any], override: str) -> None:
     *parents, last = dotted.strip().split(".")
     here = values
     for key in parents:
-        here = here.setdefault(key, {})
+        if here.get(key) is None:  # a section that is off
+            here[key] = {}
+        here = here[key]
         if not isinstance(here, dict):
             raise RecipeError(f"Override {override!r}: {key!r} is a value, not a section.")
     try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,20 +15,22 @@ from selfmoa.bench import MEMBERS
 from selfmoa.report._facts import asset_rows, facts, limits, model_ref, title
 from selfmoa.report._load import RunData, load_run
 from selfmoa.report._loop import pair_facts, stage_rows
-from selfmoa.report._results import judge_cards, metric_rows
+from selfmoa.report._results import judge_cards, metric_rows, original_rows
 from selfmoa.report._text import number, visible
 from selfmoa.run import write_text
 
 __all__ = ["write_card"]
 
 Row = dict[str, Any]
+Form = Literal["run", "adapter", "merged"]
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>|#!~$])")
 _CLOSED = ("unknown", "other", "")
 
 
-def write_card(run_dir: Path) -> Path:
+def write_card(run_dir: Path, *, out: Path | None = None, form: Form = "run", notes: Sequence[str] = ()) -> Path:
     """Write the model card `README.md` of a run and give its path; it holds no prompt and no answer.
 
+    It lies in the run directory, or in `out` beside an exported copy of that `form`, with `notes` on the copy.
     Raises `UsageError` where `run_dir` is no run directory, `StorageError` where it cannot be written.
     """
     run = load_run(Path(run_dir))
@@ -40,8 +43,9 @@ def write_card(run_dir: Path) -> Path:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    path = run.directory / "README.md"
-    write_text(path, environment.get_template("card.md.j2").render(_context(run)))
+    path = (out or run.directory) / "README.md"
+    told = {**_context(run, form), "form": form, "notes": list(notes)}
+    write_text(path, environment.get_template("card.md.j2").render(told))
     return path
 
 
@@ -52,10 +56,10 @@ def _markdown(value: Any) -> Any:
     return _MARKUP.sub(r"\\\1", visible(" ".join(value.split())))
 
 
-def _context(run: RunData) -> Row:
+def _context(run: RunData, form: Form) -> Row:
     metrics = metric_rows(run.results, run.judges)
     return {
-        "front_matter": Markup(_front_matter(run)),
+        "front_matter": Markup(_front_matter(run, form)),
         "title": title(run),
         "facts": "; ".join(facts(run)),
         "model": model_ref(run),
@@ -63,23 +67,30 @@ def _context(run: RunData) -> Row:
         "first_line": str(run.results.get("first_line") or "The run has not finished; nothing was compared."),
         "warnings": [str(line) for line in run.results.get("warnings") or []],
         "metrics": metrics,
+        "original": original_rows(run.results),
         "pairs": pair_facts(run),
         "stages": stage_rows(run),
         "judges": judge_cards(run.judges),
-        "assets": asset_rows(run),
+        "assets": [_published(asset) for asset in asset_rows(run)],
         "limits": limits(run, metrics),
         "has_adapter": (run.directory / "adapter").is_dir(),
     }
 
 
-def _front_matter(run: RunData) -> str:
+def _published(asset: Row) -> Row:
+    """Where a local file lies is nobody else's business."""
+    return {**asset, "source": "a local file"} if asset["ref"].startswith("path:") else asset
+
+
+def _front_matter(run: RunData, form: Form) -> str:
     licences = _licences(run)
     values: Row = {
         "base_model": _base_model(run),
-        "library_name": "peft",
+        "library_name": "transformers" if form == "merged" else "peft",
         "pipeline_tag": "text-generation",
         "license": licences[0].lower() if len(licences) == 1 else "other",
-        "tags": ["selfmoa", "safety", "alignment", "lora", "dpo", "modpo"],
+        "tags": ["selfmoa", "safety", "alignment", "lora", "dpo", "modpo"]
+        + (["reset-control"] if run.manifest.get("reset_control") else []),
     }
     if len(licences) > 1:
         values["license_name"] = "; ".join(licences)

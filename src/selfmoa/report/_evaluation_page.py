@@ -59,7 +59,8 @@ def write_evaluation(directory: Path) -> Path:
 
 def _facts(run: RunData, items: list[Measured]) -> list[str]:
     model = run.manifest.get("model") or {}
-    return [str(model.get("ref") or ""), count(len(items), "prompt"), f"seed {run.manifest.get('seed', '')}"]
+    mark = ["RESET CONTROL"] if run.manifest.get("reset_control") else []
+    return [*mark, str(model.get("ref") or ""), count(len(items), "prompt"), f"seed {run.manifest.get('seed', '')}"]
 
 
 def _summary(run: RunData, metrics: list[Row]) -> list[str]:

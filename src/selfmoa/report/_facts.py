@@ -44,7 +44,8 @@ def facts(run: RunData) -> list[str]:
     manifest = run.manifest
     model = manifest.get("model") if isinstance(manifest.get("model"), dict) else {}
     size = number((model or {}).get("parameters"))
-    lines = [model_ref(run) + (f" ({_millions(size)})" if size else "")]
+    lines = ["RESET CONTROL"] if manifest.get("reset_control") else []
+    lines += [model_ref(run) + (f" ({_millions(size)})" if size else "")]
     lines += [f"{count(len(run.rounds), 'round')}, {count(len(run.stages), 'alignment stage')}"]
     if manifest.get("started"):
         lines.append(_span(str(manifest["started"]), manifest.get("finished")))

@@ -17,7 +17,7 @@ from selfmoa.report._facts import asset_rows, command, facts, limits, machine_ro
 from selfmoa.report._load import RunData, load_run
 from selfmoa.report._loop import cost_rows, curves, pair_facts, round_rows, stage_rows
 from selfmoa.report._objectives import objective_rows
-from selfmoa.report._results import judge_cards, metric_rows, tiles
+from selfmoa.report._results import judge_cards, metric_rows, original_rows, tiles
 from selfmoa.report._text import change, count, number, visible
 from selfmoa.run import write_text
 
@@ -82,6 +82,7 @@ def _context(run: RunData, unredacted: bool) -> Row:
         "warnings": [str(line) for line in run.results.get("warnings") or []],
         "metrics": metrics,
         "strict": metric_rows(run.results, run.judges, "metrics_without_touched"),
+        "original": original_rows(run.results),
         "touched": count(len(run.results.get("touched") or []), "prompt"),
         "tolerance": f"{100 * tolerance:g} points" if tolerance else "",
         "removed": removed(run),

@@ -7,7 +7,7 @@ from typing import Any
 from selfmoa.bench import counted_on
 from selfmoa.report._text import Unit, change, estimate, integer, number
 
-__all__ = ["judge_cards", "judges_by_name", "metric_rows", "tiles", "tone", "weakness"]
+__all__ = ["judge_cards", "judges_by_name", "metric_rows", "original_rows", "tiles", "tone", "weakness"]
 
 Row = dict[str, Any]
 
@@ -63,6 +63,18 @@ def metric_rows(results: Row, cards: list[Row], key: str = "metrics") -> list[Ro
     known = judges_by_name(cards)
     metrics = results.get(key)
     return [_metric_row(metric, known) for metric in metrics or [] if isinstance(metric, dict)]
+
+
+def original_rows(results: Row) -> list[Row]:
+    """The figures of the model before a safety reset, after it (the base of the run) and aligned; else none."""
+    first = {row.get("name"): row for row in results.get("original") or [] if isinstance(row, dict)}
+    found = []
+    for metric in results.get("metrics") or []:
+        if isinstance(metric, dict) and metric.get("name") in first:
+            row = _metric_row(metric, {})
+            told = _metric_row(first[metric["name"]], {})
+            found.append({**row, "original": told["value"]})
+    return found
 
 
 def _metric_row(metric: Row, cards: dict[str, Row]) -> Row:

@@ -1,5 +1,6 @@
 """The run directory: every step is a file, every batch survives a kill, every event is in the journal."""
 
+from selfmoa.run._aligned import RESET, RESET_DONE, aligned_model
 from selfmoa.run._cache import Cache, cache_key
 from selfmoa.run._directory import OnExisting, Run, open_run
 from selfmoa.run._machine import describe_machine, peak_memory_mb, versions
@@ -15,11 +16,14 @@ from selfmoa.run._storage import (
 )
 
 __all__ = [
+    "RESET",
+    "RESET_DONE",
     "Cache",
     "OnExisting",
     "Progress",
     "Run",
     "Task",
+    "aligned_model",
     "cache_key",
     "describe_machine",
     "open_run",

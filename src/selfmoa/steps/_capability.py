@@ -8,7 +8,7 @@ from selfmoa.capability import Answered, Capability
 from selfmoa.run import read_records
 from selfmoa.steps._session import Evaluation, Judged
 
-__all__ = ["ask", "changes", "figures"]
+__all__ = ["ask", "changes", "figures", "original"]
 
 
 def ask(session: Evaluation, name: str) -> None:
@@ -42,6 +42,12 @@ def figures(session: Judged) -> list[Metric]:
         return []
     capability.write_capability(session.run.directory, before)
     return capability.metrics(before)
+
+
+def original(session: Judged) -> list[Metric]:
+    """The figures of the model before a safety reset; none where nothing was asked."""
+    found = _read(session, "original")
+    return capability.metrics(found) if found else []
 
 
 def changes(session: Judged) -> list[MetricChange]:

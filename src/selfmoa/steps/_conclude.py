@@ -21,6 +21,7 @@ from selfmoa.run import Cache, read_json, read_records, write_bytes, write_json,
 from selfmoa.steps import _attempts, _capability, _following, _preferences, _prompts
 from selfmoa.steps._cached import CachedGenerator, CachedJudge
 from selfmoa.steps._judge import combined
+from selfmoa.steps._reset import reset_notes
 from selfmoa.steps._session import Evaluation, Judged, Session
 
 __all__ = ["compare", "conclude", "describe", "gate_judges", "judge_answers", "measure"]
@@ -182,7 +183,14 @@ def compare(session: Evaluation, *, notes: Sequence[str] = ()) -> dict[str, Any]
         removed=session.sets.removed_counts(),
         touched=touched,
         **_seen_by_others(session, before, after),
-        notes=[*notes, *instructions.notes(asked), *_preferences.notes(preferences), *_weak(cards), *_kin(session)],
+        notes=[
+            *reset_notes(session),
+            *notes,
+            *instructions.notes(asked),
+            *_preferences.notes(preferences),
+            *_weak(cards),
+            *_kin(session),
+        ],
         counted=_capability.changes(session),
     )
     facts = _prompts.told(before, session.recipe.seed, run.directory)
@@ -190,11 +198,22 @@ def compare(session: Evaluation, *, notes: Sequence[str] = ()) -> dict[str, Any]
     result |= {
         "not_checked": instructions.not_checked(asked),
         "by_wrapping": bench.plain_json(bench.wrapping_rows(before, after)),
+        **_original(session),
     }
     write_json(run.directory / "results.json", result)
     rows = [*bench.item_rows("before", before, texts=True), *bench.item_rows("after", after, texts=True)]
     write_table(run.directory / "items.parquet", rows)
     return result
+
+
+def _original(session: Evaluation) -> dict[str, Any]:
+    """The figures of the model before a safety reset; nothing where there was none."""
+    items = read_records(session.run.directory / "evaluation" / "original.parquet", Measured)
+    if items is None:
+        return {}
+    judges = {**_gate(session).notes(), **instructions.judges(items)}
+    metrics = [*bench.summarise(items, judges=judges), *_capability.original(session)]
+    return {"original": [metric.as_dict() for metric in metrics if metric.estimate.n]}
 
 
 def _stage_notes(session: Session) -> list[str]:
@@ -229,7 +248,7 @@ def describe(session: Judged, *, notes: Sequence[str] = ()) -> dict[str, Any]:
         "prompts": _prompts.told(items, run.recipe.seed),
         "not_checked": instructions.not_checked(items),
         "by_wrapping": bench.plain_json(bench.wrapping_rows(items)),
-        "warnings": [*notes, *instructions.notes(items), *_weak(cards)],
+        "warnings": [*reset_notes(session), *notes, *instructions.notes(items), *_weak(cards)],
     }
     write_json(run.directory / "results.json", result)
     write_table(run.directory / "items.parquet", bench.item_rows("model", items, texts=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from selfmoa.generate import LanguageModel, Request
 from selfmoa.judge import Evaluator, EvaluatorContext, Intent, Item, check_floor, holds_head, make
 from selfmoa.recipe import DataRef, JudgeRef, JudgeSide, Recipe, TrainSide
 from selfmoa.records import Draft
-from selfmoa.run import Run, read_json, write_json
+from selfmoa.run import Run, aligned_model, read_json, write_json
+from selfmoa.steps._conclude import measure
+from selfmoa.steps._reset import is_reset, reset_base
 from selfmoa.steps._room import Room, check_hidden, check_lengths
-from selfmoa.steps._session import Session, TrainJudges
+from selfmoa.steps._session import Evaluation, Session, TrainJudges
 
 __all__ = [
     "describe_assets",
@@ -41,9 +44,14 @@ def prepare(run: Run) -> Session:
     with run.measured("prepare"):
         say(f"Loading {recipe.model.ref}")
         model, files = load_model(recipe)
+        material, sets = gather_material(recipe, model)
+        fence = Fence([*sets.texts(), *(prompt.text for prompt in material.dev)])
+        if recipe.reset:
+            original = Evaluation(run, sets, judge_context(run, model, files), None, None, model)
+            files = reset_base(run, model, fence, partial(measure, original, "original"))
+            model, _ = load_model(recipe.model_copy(update={"model": aligned_model(run.directory)}))
         for role in ("expander", "hider"):
             model.add_role(role, copy_of="target")
-        material, sets = gather_material(recipe, model)
         _check_pool(recipe, run, material)
         check_hidden(recipe, model)
         own = (*material.attacks, *material.benign, *material.dev)
@@ -63,7 +71,7 @@ def prepare(run: Run) -> Session:
         sets=sets,
         trained_in=run.directory,
         cache=None,
-        fence=Fence([*sets.texts(), *(prompt.text for prompt in material.dev)]),
+        fence=fence,
         context=context,
         judges=judges,
         watch=watch,
@@ -190,7 +198,7 @@ def _check_pool(recipe: Recipe, run: Run, material: Material) -> None:
         )
 
 
-def describe_assets(run: Run, model: LanguageModel, files: assets.ModelFiles) -> None:
+def describe_assets(run: Run, model: LanguageModel, files: assets.ModelFiles, trained_in: Path | None = None) -> None:
     """Model and assets, into the manifest."""
     needed = assets.plan(run.recipe)
     run.update_manifest(
@@ -202,6 +210,7 @@ def describe_assets(run: Run, model: LanguageModel, files: assets.ModelFiles) ->
             "architecture": model.base_name,
             "parameters": sum(p.numel() for n, p in model.net.named_parameters() if "lora_" not in n),
         },
+        reset_control=is_reset(model, trained_in),
         # a model's own key stands above; hashing gigabytes again would tell nothing more
         assets=[
             {**asdict(info), "sha256": info.hash if info.wheels or info.kind == "table" else ""} for info in needed

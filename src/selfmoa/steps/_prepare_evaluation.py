@@ -43,7 +43,7 @@ def prepare_evaluation(
         sets = _suite_sets(run, model, trained_in) if suite else gather_material(recipe, model)[1]
         check_lengths(recipe, model, [prompt for _, prompt in sets.prompts()], system=recipe.evaluate.system)
         run.json(run.directory / "removed.json", lambda: sets.removed)
-        describe_assets(run, model, files)
+        describe_assets(run, model, files, trained_in)
     return Evaluation(
         run=run,
         sets=sets,

@@ -19,6 +19,8 @@ _FIELDS = {"arm", "seed", "model", "metrics", "cost"}
 def summarise(directory: Path, arm: str, seed: int) -> Summary:
     """`arm, seed, model, metrics {name: {value, low, high, n, judge}}, cost` of a finished run.
 
+    An arm that starts from a reset model carries `reset_control`.
+
     Figures are those of the model after. Cost: pairs trained on; judged tokens (of the answers that the training judges
     scored); trained tokens (target and attackers, every epoch counted); seconds; peak memory in MB. Steps that other
     arms of a study made count for every arm that used them.
@@ -36,6 +38,7 @@ def summarise(directory: Path, arm: str, seed: int) -> Summary:
             if after["n"]
         },
         "cost": _cost(directory),
+        **({"reset_control": True} if manifest.get("reset_control") else {}),
     }
 
 

@@ -107,7 +107,8 @@ def _cost(name: str, summaries: Sequence[Summary], unit: float) -> str:
 
 def _seeds(summaries: Sequence[Summary]) -> str:
     seeds = [str(summary["seed"]) for summary in summaries]
-    return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(seeds)}"
+    told = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(seeds)}"
+    return f"{told}; reset control" if any(summary.get("reset_control") for summary in summaries) else told
 
 
 def _line(cells: Sequence[str]) -> str:

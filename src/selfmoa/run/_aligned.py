@@ -1,0 +1,24 @@
+"""Which model a run's adapter lies on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from selfmoa import recipes
+from selfmoa.recipe import Model
+from selfmoa.run._storage import read_json
+
+__all__ = ["RESET", "RESET_DONE", "aligned_model"]
+
+RESET = "reset_control"
+"""Directory below the run with the checkpoint whose safety was trained away (recipe section `reset`) ..."""
+RESET_DONE = "reset.json"
+"""... and the file in it that says that it is complete."""
+
+
+def aligned_model(run: Path) -> Model:
+    """The settings of the model that a run aligned: the recipe's, or the run's own reset checkpoint."""
+    settings = recipes.load(run / "recipe.yaml").model
+    reset = run / RESET
+    done = read_json(reset / RESET_DONE) is not None
+    return settings.model_copy(update={"ref": f"path:{reset}"}) if done else settings
