@@ -18,8 +18,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from docs_helpers import DOCS, ROOT, commands, fences, named, words_of
-from endpoint_helpers import Server, says, serving
-from loop_helpers import texts, tiny_overrides
+from endpoint_helpers import says, serving
+from loop_helpers import need_judge_data, texts, tiny_overrides
 from selfmoa.cli._app import app
 
 pytestmark = pytest.mark.slow
@@ -70,45 +70,38 @@ class Reader:
 
 
 @pytest.fixture
-def home(smoke_run: Path, tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory with what the pages take for granted."""
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty directory, but for the files that the pages show."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("JUDGE_KEY", "not a key")
-    shutil.copytree(smoke_run, tmp_path / "runs" / "demo")
-    (tmp_path / "path" / "to").mkdir(parents=True)
-    (tmp_path / "path" / "to" / "model").symlink_to(tiny_model_dir)
-    (tmp_path / "path" / "to" / "adapter").symlink_to(tmp_path / "runs" / "mine" / "adapter")
     for page in (TUTORIAL, HOWTO):
         for name, text in named(page).items():
             (tmp_path / name).write_text(text)
     return tmp_path
 
 
-def test_the_tutorial_and_the_how_to_can_be_followed(
-    home: Path, monkeypatch: pytest.MonkeyPatch, tiny_model_dir: Path
-) -> None:
+def test_the_tutorial_can_be_followed(home: Path, smoke_run: Path) -> None:
+    shutil.copytree(smoke_run, home / "runs" / "demo")
     pair = pq.read_table("runs/demo/round_01/pairs.parquet", columns=["id"]).to_pylist()[0]["id"]
     reader = Reader(lambda words: FEW if words[0] == "evaluate" else [])
     reader.follow(TUTORIAL, PAIR_ID=pair[:8])
+    assert reader.typed == 10
     for written in ("demo-quick/report.html", "comparison/compare.html", "demo/audit/labels.csv"):
         assert (home / "runs" / written).is_file(), written
     assert json.loads(Path("gate.json").read_text())["policy"] == "release"
     code = "".join(text for language, text in fences(TUTORIAL) if language == "python")
     exec(compile(code, str(TUTORIAL), "exec"), {})
 
+
+def test_the_how_to_can_be_followed(home: Path, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two runs are cut down: the first trains nothing, the second is one round on the seeds of the page."""
+    need_judge_data()
+    (home / "path" / "to").mkdir(parents=True)
+    (home / "path" / "to" / "model").symlink_to(tiny_model_dir)
+    (home / "path" / "to" / "adapter").symlink_to(home / "runs" / "mine" / "adapter")
     write_tables(home)
     install_judge(home, monkeypatch)
-    with serving(lambda *_: says(SAFE)) as server:
-        follow_how_to(home, server, tiny_overrides(home, tiny_model_dir))
-        assert server.requests
-    assert (home / "gate.xml").is_file() and (home / "gate.sarif").is_file() and (home / "gate.md").is_file()
-    assert reader.typed > 8
-
-
-def follow_how_to(home: Path, server: Server, tiny: list[str]) -> None:
-    """The two runs are cut down: the first trains nothing, the second holds one round on seeds of the page's own."""
-    page = Path("judged.yaml")
-    page.write_text(page.read_text().replace("https://HOST/v1", server.base_url))
+    monkeypatch.setenv("JUDGE_KEY", "not a key")
+    tiny = tiny_overrides(home, tiny_model_dir)
     own = [one for one in tiny if not one.startswith(("seeds.attack=", "seeds.benign=", "model.ref="))]
     rest = ["attack.min_harm=0", "loop.n_rounds=1", "judges.watch=[]", "prefer.perturbations=[]"]
 
@@ -117,10 +110,15 @@ def follow_how_to(home: Path, server: Server, tiny: list[str]) -> None:
         return {"evaluate": FEW, "align": runs}.get(words[0], [])
 
     reader = Reader(small)
-    reader.follow(HOWTO)
+    with serving(lambda *_: says(SAFE)) as server:
+        page = home / "judged.yaml"
+        page.write_text(page.read_text().replace("https://HOST/v1", server.base_url))
+        reader.follow(HOWTO)
+        assert server.requests
+    assert reader.typed > 15
     for name in ("model", "mine", "no-passwords", "judged", "my-prompts", "my-suite"):
         assert (home / "runs" / name / "results.json").is_file(), name
-    assert reader.typed > 12
+    assert all((home / f"gate.{kind}").is_file() for kind in ("xml", "sarif", "md"))
 
 
 def write_tables(home: Path) -> None:
