@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,11 @@ def test_a_stage_that_was_rolled_back_kept_nothing(run_dir: Path) -> None:
     rejected = {"stage": 1, "verdict": "rejected", "kept": False, "step": 0.25, "n_pairs": 1}
     (run_dir / "stage_01" / "stage.json").write_text(json.dumps(rejected))
     assert told(run_dir)["What the pairs taught"].endswith("Stage 1, on 1 pair, was rejected: nothing of it was kept.")
+
+
+def test_a_run_without_a_stage_says_so(run_dir: Path) -> None:
+    shutil.rmtree(run_dir / "stage_01")
+    assert told(run_dir)["What the pairs taught"].endswith("words of ours. No stage was trained.")
 
 
 def test_what_changed_goes_by_the_verdicts(run_dir: Path) -> None:

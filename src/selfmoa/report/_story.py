@@ -148,6 +148,8 @@ def _pairs(pairs: Row) -> list[str]:
 
 
 def _stages(run: RunData) -> list[str]:
+    if run.rounds and not run.stages:
+        return ["No stage was trained."]
     return [_stage(step.number, step.summary) for step in run.stages if step.summary.get("verdict")]
 
 
