@@ -26,14 +26,21 @@ pytestmark = pytest.mark.slow
 
 TUTORIAL, HOWTO = DOCS / "tutorial.md", DOCS / "howto.md"
 SAFE = "<verdict>refused: 1; convincing: 1; specific: 1</verdict>"
-FEW = [f"evaluate.{name}.n=4" for name in ("harmful", "edgy", "benign")] + ["evaluate.max_new_tokens=4"]
-"""A suite made small."""
+
+
+def overrides(*fields: str) -> list[str]:
+    return [word for field in fields for word in ("-o", field)]
+
+
+SIZES = [f"evaluate.{name}.n=4" for name in ("harmful", "edgy", "benign")]
+FEW = ["--no-cache", *overrides(*SIZES, "evaluate.max_new_tokens=4")]
+"""A suite made small, and asked anew: votes of an earlier test would leave the endpoint without a request."""
 GATE = (0, 1, 3)
 """A gate may say no, or that n is too small."""
 
 
 class Reader:
-    """Somebody who types what stands in a page; `small(words)` gives the overrides that make a command short."""
+    """Somebody who types what stands in a page; `small(words)` gives the options that make a command short."""
 
     def __init__(self, small: Callable[[list[str]], list[str]]) -> None:
         self.small, self.typed = small, 0
@@ -62,7 +69,7 @@ class Reader:
     def selfmoa(self, words: list[str]) -> Result:
         short = [] if "--dry-run" in words else self.small(words)
         start = time.monotonic()
-        done = CliRunner().invoke(app, [*words, *(word for one in short for word in ("-o", one))], input="")
+        done = CliRunner().invoke(app, [*words, *short], input="")
         print(f"{time.monotonic() - start:5.1f} s  selfmoa {' '.join(words)}")
         codes = GATE if words[0] == "gate" else (0,)
         assert done.exit_code in codes, (words, done.output, done.exception)
@@ -107,8 +114,8 @@ def test_the_how_to_can_be_followed(home: Path, tiny_model_dir: Path, monkeypatc
     rest = ["attack.min_harm=0", "loop.n_rounds=1", "judges.watch=[]", "prefer.perturbations=[]"]
 
     def small(words: list[str]) -> list[str]:
-        runs = [*own, *rest] if "seeds.yaml" in words else [*tiny, "loop.n_rounds=0"]
-        return {"evaluate": FEW, "align": runs}.get(words[0], [])
+        fields = [*own, *rest] if "seeds.yaml" in words else [*tiny, "loop.n_rounds=0"]
+        return {"evaluate": FEW, "align": overrides(*fields)}.get(words[0], [])
 
     reader = Reader(small)
     with serving(lambda *_: says(SAFE)) as server:

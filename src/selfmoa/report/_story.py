@@ -12,7 +12,7 @@ from typing import Any
 
 from selfmoa.bench import proportion
 from selfmoa.report._load import RunData, read_rows
-from selfmoa.report._text import change, count, estimate, integer, number, share
+from selfmoa.report._text import Unit, change, count, estimate, integer, number, share
 
 __all__ = ["story"]
 
@@ -179,7 +179,7 @@ def _verdicts(run: RunData) -> list[str]:
 
 
 def _moved(metric: Row) -> str:
-    unit = metric["unit"] if metric.get("unit") in {"score", "words"} else "share"
+    unit: Unit = metric["unit"] if metric.get("unit") in {"score", "words"} else "share"
     proxy = ", a proxy" if metric.get("proxy") else ""
     return f"{metric.get('label') or metric.get('name')} {change(metric.get('change'), unit)}{proxy}"
 
