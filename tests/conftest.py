@@ -34,6 +34,8 @@ CORPUS = [
     "A list of numbers: 0 1 2 3 4 5 6 7 8 9, and so on until ten.",
 ]
 
+ONE_ROUND = ["-o", "loop.n_rounds=1", "-o", "evaluate.max_new_tokens=8"]
+
 
 def build_tokenizer(*, chat_template: str | None = CHATML) -> Any:
     """A byte-level BPE tokenizer of 512 tokens: any text can be encoded and decoded back."""
@@ -137,3 +139,21 @@ def shared_data() -> Path:
     if not directory.is_dir():
         pytest.skip("shared data not found: set SELFMOA_SHARED_DATA")
     return directory
+
+
+@pytest.fixture(scope="session")
+def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One round of the smoke recipe on the real model by the command line (slow); treat as read-only."""
+    import subprocess
+    import sys
+
+    from selfmoa import assets, recipes
+
+    missing = [info.ref for info in assets.plan(recipes.load("smoke")) if not assets.is_cached(info.ref)]
+    if missing:
+        pytest.skip(f"{missing[0]} not cached: run selfmoa assets pull")
+    run_dir = tmp_path_factory.mktemp("smoke") / "run"
+    words = ["align", "smoke", "--run-dir", str(run_dir), "--quiet", *ONE_ROUND]
+    done = subprocess.run([sys.executable, "-m", "selfmoa", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return run_dir

@@ -13,12 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from conftest import ONE_ROUND
 from selfmoa import assets, recipes
 from selfmoa.run import read_json
 
 pytestmark = pytest.mark.slow
-
-ONE_ROUND = ["-o", "loop.n_rounds=1", "-o", "evaluate.max_new_tokens=8"]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -63,23 +62,15 @@ def kill_when(run_dir: Path, pattern: str, *words: str) -> None:
     raise AssertionError(f"{pattern} never appeared (exit code {process.poll()})")
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run_dir = tmp_path_factory.mktemp("whole") / "run"
-    done = align(run_dir, *ONE_ROUND)
-    assert done.returncode == 0, done.stderr
-    return run_dir
-
-
-def test_the_run_is_complete(finished: Path) -> None:
-    result = read_json(finished / "results.json")
+def test_the_run_is_complete(smoke_run: Path) -> None:
+    result = read_json(smoke_run / "results.json")
     assert {"attack_success", "over_refusal"} <= {metric["name"] for metric in result["metrics"]}
     assert all(metric["n"] > 0 for metric in result["metrics"])
-    assert read_json(finished / "manifest.json")["finished"]
-    assert pairs(finished)
+    assert read_json(smoke_run / "manifest.json")["finished"]
+    assert pairs(smoke_run)
 
 
-def test_killed_in_sampling_and_in_scoring_then_resumed_gives_the_same_pairs(finished: Path, tmp_path: Path) -> None:
+def test_killed_in_sampling_and_in_scoring_then_resumed_gives_the_same_pairs(smoke_run: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "killed"
     kill_when(run_dir, "round_01/.sampled.parts/*.parquet", *ONE_ROUND)
     assert not (run_dir / "round_01" / "sampled.parquet").exists()
@@ -87,15 +78,15 @@ def test_killed_in_sampling_and_in_scoring_then_resumed_gives_the_same_pairs(fin
     assert not (run_dir / "round_01" / "scores.parquet").exists()
     done = align(run_dir, "--on-existing", "resume", *ONE_ROUND)
     assert done.returncode == 0, done.stderr
-    assert pairs(run_dir) == pairs(finished)
+    assert pairs(run_dir) == pairs(smoke_run)
     assert (run_dir / "logs" / "attempt_3.log").exists()
 
 
-def test_the_finished_run_is_exported_as_the_model_that_it_is(finished: Path, tmp_path: Path) -> None:
+def test_the_finished_run_is_exported_as_the_model_that_it_is(smoke_run: Path, tmp_path: Path) -> None:
     sets = {"harmful": "set:harmbench", "edgy": "set:edgy-benign", "benign": "set:harmless-halves"}
     evaluate = {name: {"data": [ref], "n": 12} for name, ref in sets.items()} | {"max_new_tokens": 24}
     (tmp_path / "suite.yaml").write_text(yaml.safe_dump({"evaluate": evaluate}))
-    words = ("export", str(finished), "--out", str(tmp_path / "out"), "--suite", str(tmp_path / "suite.yaml"))
+    words = ("export", str(smoke_run), "--out", str(tmp_path / "out"), "--suite", str(tmp_path / "suite.yaml"))
     done = subprocess.run(command(*words, "--quiet"), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     copies = read_json(tmp_path / "out" / "export.json")["check"]["copies"]
@@ -103,8 +94,8 @@ def test_the_finished_run_is_exported_as_the_model_that_it_is(finished: Path, tm
     assert all(copy["same_share"] >= 0.98 for copy in copies.values())
 
 
-def test_explain_and_report_read_the_finished_run(finished: Path) -> None:
-    pair = str(pairs(finished)[0]["id"])
-    for words in (("explain", str(finished), pair[:8]), ("report", str(finished))):
+def test_explain_and_report_read_the_finished_run(smoke_run: Path) -> None:
+    pair = str(pairs(smoke_run)[0]["id"])
+    for words in (("explain", str(smoke_run), pair[:8]), ("report", str(smoke_run))):
         done = subprocess.run(command(*words), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

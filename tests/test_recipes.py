@@ -10,8 +10,10 @@ import pytest
 
 from selfmoa import api, recipes
 from selfmoa.errors import RecipeError
+from selfmoa.judge import preset_note
 from selfmoa.recipe import Recipe
 
+BUDGETS = ["medium", "large"]
 PAPER = ["paper/gemma-2-2b-it", "paper/gemma-3-1b-it", "paper/llama-3.2-1b", "paper/qwen2.5-1.5b"]
 
 
@@ -34,7 +36,7 @@ def _write(directory: Path, name: str, text: str) -> Path:
 
 def test_there_are_shipped_recipes() -> None:
     """A glob that finds nothing would let the next tests pass over nothing."""
-    assert {"demo", "smoke", "paper/base", *PAPER, *BASELINES} <= set(recipes.names())
+    assert {"demo", "smoke", "paper/base", *BUDGETS, *PAPER, *BASELINES} <= set(recipes.names())
 
 
 @pytest.mark.parametrize("name", recipes.names())
@@ -49,6 +51,27 @@ def test_names_and_fingerprints_differ() -> None:
     loaded = [recipes.load(name) for name in recipes.names()]
     assert len({recipe.name for recipe in loaded}) == len(loaded)
     assert len({recipes.fingerprint(recipe) for recipe in loaded}) == len(loaded)
+
+
+@pytest.mark.parametrize("name", BUDGETS)
+def test_recipes_for_a_gpu_name_judges_that_may_be_used_commercially(name: str) -> None:
+    recipe = recipes.load(name)
+    assert "GPU" in recipe.description and "NOT RUN HERE" in recipe.description
+    api.check(recipe)
+    presets = [
+        note for ref in recipe.judges.train.refs() + recipe.judges.gate.refs() if (note := preset_note(ref.name))
+    ]
+    assert len(presets) == 4 and all(note.commercial and not note.gated for note in presets)
+    planned = api.plan(recipes.load(name, ["model.ref=path:path/to/model"]))
+    assert {asset["ref"] for asset in planned["assets"]} >= {note.model for note in presets} | {"path:path/to/model"}
+
+
+def test_a_recipe_upon_the_demo_may_name_one_judge(tmp_path: Path) -> None:
+    path = _write(tmp_path, "one.yaml", "name: one\nextends: demo\njudges: {gate: {safety: [shieldgemma-2b]}}\n")
+    gate = recipes.load(path).judges.gate
+    assert [judge.name for judge in gate.safety] == ["shieldgemma-2b"]
+    assert gate.helpfulness == Recipe(name="x").judges.gate.helpfulness
+    assert recipes.load("demo").judges == Recipe(name="x").judges, "the demo's are the defaults"
 
 
 @pytest.mark.parametrize("name", PAPER)

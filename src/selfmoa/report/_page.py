@@ -18,6 +18,7 @@ from selfmoa.report._load import RunData, load_run
 from selfmoa.report._loop import cost_rows, curves, pair_facts, round_rows, stage_rows
 from selfmoa.report._objectives import objective_rows
 from selfmoa.report._results import judge_cards, metric_rows, original_rows, tiles
+from selfmoa.report._story import story
 from selfmoa.report._text import change, count, number, visible
 from selfmoa.run import write_text
 
@@ -68,7 +69,7 @@ def _finalize(value: Any) -> Any:
 def _context(run: RunData, unredacted: bool) -> Row:
     metrics = metric_rows(run.results, run.judges)
     audit = _audit(run)
-    rounds = round_rows(run)
+    rounds, pairs = round_rows(run), pair_facts(run)
     tolerance = number(run.results.get("tolerance"))
     told = {
         "title": title(run),
@@ -80,6 +81,7 @@ def _context(run: RunData, unredacted: bool) -> Row:
         "watch_change": change(run.results.get("watch_change"), "score"),
         "gate_change": next((row["change"] for row in metrics if row["name"] == "safety"), "–"),
         "warnings": [str(line) for line in run.results.get("warnings") or []],
+        "story": story(run, pairs, rounds),
         "metrics": metrics,
         "strict": metric_rows(run.results, run.judges, "metrics_without_touched"),
         "original": original_rows(run.results),
@@ -88,7 +90,7 @@ def _context(run: RunData, unredacted: bool) -> Row:
         "removed": removed(run),
         "prompts": prompt_rows(run),
         "rounds": rounds,
-        "pairs": pair_facts(run),
+        "pairs": pairs,
         "objectives": objective_rows(run),
         "pairing": str((run.recipe.get("prefer") or {}).get("pairing") or ""),
         "stages": stage_rows(run),
