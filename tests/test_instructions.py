@@ -177,7 +177,7 @@ def test_the_written_result_and_the_page_carry_the_figures(
     for name, found in {"_gate": gate, "_cards": [], "_kin": []}.items():
         monkeypatch.setattr(_conclude, name, lambda session, found=found: found)
     recipe = Recipe.model_validate({"name": "t"})
-    run = SimpleNamespace(directory=tmp_path, recipe=recipe, finish=lambda: None, result=None)
+    run = SimpleNamespace(directory=tmp_path, recipe=recipe, finish=lambda: None, result=None, manifest={})
     session: Any = SimpleNamespace(run=run, recipe=recipe, sets=EvaluationSets((), (), ()), trained_in=None)
     (_conclude.describe if len(arms) == 1 else _conclude.compare)(session)
     result = read_json(tmp_path / "results.json")
