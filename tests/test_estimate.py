@@ -47,7 +47,7 @@ def test_every_step_of_the_loop_is_named_as_it_is_measured() -> None:
 
 
 def test_the_figures_are_the_recipes_work() -> None:
-    recipe = recipes.load("demo")
+    recipe = recipes.load("demo", ["attack.k=76", "generate.m=5", "generate.sampling.max_new_tokens=52"])
     found = {step.name: step for step in steps_of(recipe, RATES)}
     sampled = 76 * 5 * 52 * 0.8
     assert found["round 1 sample"].tokens == pytest.approx(sampled)
