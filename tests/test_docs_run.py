@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
+from conftest import CHATML, build_model, build_tokenizer
 from docs_helpers import DOCS, ROOT, commands, fences, named, words_of
 from endpoint_helpers import says, serving
 from loop_helpers import need_judge_data, texts, tiny_overrides
@@ -100,17 +101,15 @@ def test_the_tutorial_can_be_followed(home: Path, smoke_run: Path) -> None:
     exec(compile(code, str(TUTORIAL), "exec"), {})
 
 
-@pytest.mark.xfail(reason="judged.yaml's endpoint is not asked in the cut-down run; not yet understood", strict=False)
-def test_the_how_to_can_be_followed(home: Path, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_how_to_can_be_followed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The two runs are cut down: the first trains nothing, the second is one round on the seeds of the page."""
     need_judge_data()
-    (home / "path" / "to").mkdir(parents=True)
-    (home / "path" / "to" / "model").symlink_to(tiny_model_dir)
+    model = save_model(home / "path" / "to" / "model")
     (home / "path" / "to" / "adapter").symlink_to(home / "runs" / "mine" / "adapter")
     write_tables(home)
     install_judge(home, monkeypatch)
     monkeypatch.setenv("JUDGE_KEY", "not a key")
-    tiny = tiny_overrides(home, tiny_model_dir)
+    tiny = tiny_overrides(home, model)
     kept = ("seeds.attack=", "seeds.benign=", "model.")  # as the page has them; the adapter has to fit the demo's rank
     own = [one for one in tiny if not one.startswith(kept)]
     rest = ["attack.min_harm=0", "loop.n_rounds=1", "judges.watch=[]", "prefer.perturbations=[]"]
@@ -129,6 +128,14 @@ def test_the_how_to_can_be_followed(home: Path, tiny_model_dir: Path, monkeypatc
     for name in ("model", "mine", "no-passwords", "judged", "my-prompts", "my-suite"):
         assert (home / "runs" / name / "results.json").is_file(), name
     assert all((home / f"gate.{kind}").is_file() for kind in ("xml", "sarif", "md"))
+
+
+def save_model(directory: Path) -> Path:
+    """A random model. It repeats the last token that it reads: behind a line break its answers would be blank."""
+    tokenizer = build_tokenizer(chat_template=CHATML.replace("assistant\n", "assistant says"))
+    build_model("llama", tokenizer).save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
 
 
 def write_tables(home: Path) -> None:
