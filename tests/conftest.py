@@ -147,11 +147,10 @@ def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import subprocess
     import sys
 
+    from loop_helpers import need
     from selfmoa import assets, recipes
 
-    missing = [info.ref for info in assets.plan(recipes.load("smoke")) if not assets.is_cached(info.ref)]
-    if missing:
-        pytest.skip(f"{missing[0]} not cached: run selfmoa assets pull")
+    need(*(info.ref for info in assets.plan(recipes.load("smoke"))))
     run_dir = tmp_path_factory.mktemp("smoke") / "run"
     words = ["align", "smoke", "--run-dir", str(run_dir), "--quiet", *ONE_ROUND]
     done = subprocess.run([sys.executable, "-m", "selfmoa", *words], capture_output=True, text=True, check=False)

@@ -14,17 +14,9 @@ import pytest
 import yaml
 
 from conftest import ONE_ROUND
-from selfmoa import assets, recipes
 from selfmoa.run import read_json
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True, scope="module")
-def embedded_assets() -> None:
-    missing = [info.ref for info in assets.plan(recipes.load("smoke")) if not assets.is_cached(info.ref)]
-    if missing:
-        pytest.skip(f"{missing[0]} not cached: run selfmoa assets pull")
 
 
 def command(*words: str) -> list[str]:

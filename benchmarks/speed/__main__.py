@@ -16,10 +16,10 @@ from benchmarks.speed.table import put
 from benchmarks.speed.timing import matmul_peak, ratio
 
 from selfmoa import assets, recipes
+from selfmoa.estimate import timing_pair
 from selfmoa.generate import LanguageModel, Request
 from selfmoa.judge import EvaluatorContext, Item
 from selfmoa.recipe import DataRef, Recipe, Sampling, Train
-from selfmoa.records import Pair
 from selfmoa.run import describe_machine, versions
 from selfmoa.steps import judge_cache
 
@@ -47,29 +47,6 @@ def answers_of(model: LanguageModel, prompts: list[str], m: int, length: int) ->
     drawn = Sampling(temperature=0.7, top_p=0.9, max_new_tokens=length)
     texts = [text.text.strip() or "Yes." for text in model.generate(requests, drawn, role=None, seed=1)]
     return [texts[start : start + m] for start in range(0, len(texts), m)]
-
-
-def pair_of(index: int, prompt: str, chosen: str, rejected: str) -> Pair:
-    """A harmless pair; which answer is preferred matters to no measurement of time."""
-    return Pair(
-        id=f"p{index}",
-        round=1,
-        attack_id=f"a{index}",
-        kind="benign",
-        hazard="none",
-        prompt=prompt,
-        chosen=chosen,
-        rejected=rejected,
-        chosen_id=f"c{index}",
-        rejected_id=f"r{index}",
-        chosen_safety=0.5,
-        rejected_safety=0.5,
-        chosen_helpfulness=0.7,
-        rejected_helpfulness=0.3,
-        chosen_guided=False,
-        rejected_guided=False,
-        rule="benchmark",
-    )
 
 
 def row_of(part: parts.Part) -> dict[str, Any]:
@@ -150,7 +127,7 @@ def measure(model: LanguageModel, recipe: Recipe, prompts: list[str], options: a
             for prompt, texts in zip(prompts, answers, strict=True)
             for two in zip(texts[::2], texts[1::2], strict=False)
         ]
-        pairs = [pair_of(number, *row) for number, row in enumerate(taught)]
+        pairs = [timing_pair(number, *row) for number, row in enumerate(taught)]
         own = recipe.train
         settings = Train(
             loss="dpo",

@@ -1,7 +1,7 @@
 """Evaluation: disjoint prompt sets, gate judges' figures with intervals, the before/after comparison."""
 
 from selfmoa.bench._agreement import Agreement, binary_agreement, cohen_kappa, krippendorff_alpha
-from selfmoa.bench._comparison import Comparison, compare, plain_json, table_rows
+from selfmoa.bench._comparison import Comparison, compare, plain_json, read_estimate, table_rows
 from selfmoa.bench._definitions import DEFINED, DEFINITIONS, MEMBERS, Definition, any_success, counted_on
 from selfmoa.bench._diversity import PromptFacts, distinct, prompt_facts, self_bleu, spread
 from selfmoa.bench._duplicates import Fence, clusters, near_duplicates
@@ -103,6 +103,7 @@ __all__ = [
     "prompt_facts",
     "proportion",
     "rate",
+    "read_estimate",
     "rogan_gladen",
     "score",
     "self_bleu",

@@ -170,15 +170,16 @@ def _without(items: Sequence[Measured], ids: set[str]) -> list[Measured]:
 
 
 def _metric(values: Mapping[str, Any]) -> MetricChange:
-    estimates = {key: _estimate(values[key]) for key in ("before", "after", "change")}
+    estimates = {key: read_estimate(values[key]) for key in ("before", "after", "change")}
     return MetricChange(**{**values, **estimates})
 
 
 def _estimate_or_none(values: Mapping[str, Any] | None) -> Estimate | None:
-    return None if values is None else _estimate(values)
+    return None if values is None else read_estimate(values)
 
 
-def _estimate(values: Mapping[str, Any]) -> Estimate:
+def read_estimate(values: Mapping[str, Any]) -> Estimate:
+    """An estimate from what JSON holds of it; null is NaN."""
     numbers = {key: float("nan") if values[key] is None else values[key] for key in ("value", "low", "high")}
     return Estimate(**numbers, n=values["n"], unscored=values.get("unscored", 0))
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from selfmoa.cli._runs import Json, Quiet, stoppable
 from selfmoa.cli._show import say, show_json, show_table
-
-if TYPE_CHECKING:
-    from selfmoa.bench import Estimate
 
 __all__ = ["export", "front"]
 
@@ -88,36 +85,25 @@ def front(
 
 
 def _front_row(point: dict[str, Any]) -> tuple[object, ...]:
-    from selfmoa.bench import cell
+    from selfmoa.bench import cell, read_estimate
     from selfmoa.compare import FRONT
 
-    shown = []
-    for name in (*FRONT, "over_refusal"):
-        told = dict(point["figures"].get(name) or {})
-        unit = told.pop("unit", "share")
-        told.pop("judge", None)
-        shown.append(cell(_estimate(told), unit) if told else "-")
+    found = [point["figures"].get(name) for name in (*FRONT, "over_refusal")]
+    shown = [cell(read_estimate(told), told["unit"]) if told else "-" for told in found]
     return (f"{point['at']:g}", *shown, "yes" if point["on_front"] else "")
 
 
-def _estimate(values: dict[str, Any]) -> Estimate:
-    from selfmoa.bench import Estimate
-
-    known: dict[str, Any] = {key: float("nan") if value is None else value for key, value in values.items()}
-    return Estimate(**known)
-
-
 def _rows(copy: dict[str, Any]) -> list[tuple[object, ...]]:
-    from selfmoa.bench import cell, change_cell
+    from selfmoa.bench import cell, change_cell, read_estimate
 
     return [
         (
             row["label"],
             row["set"],
             row["exported"]["n"],
-            cell(_estimate(row["in_run"]), row["unit"]),
-            cell(_estimate(row["exported"]), row["unit"]),
-            change_cell(_estimate(row["difference"]), row["unit"]) if row["difference"] else "-",
+            cell(read_estimate(row["in_run"]), row["unit"]),
+            cell(read_estimate(row["exported"]), row["unit"]),
+            change_cell(read_estimate(row["difference"]), row["unit"]) if row["difference"] else "-",
         )
         for row in copy["figures"]
     ]

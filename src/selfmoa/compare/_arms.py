@@ -11,7 +11,7 @@ from typing import Any
 from selfmoa.bench import Measured, Preference
 from selfmoa.capability import Answered
 from selfmoa.errors import UsageError
-from selfmoa.run import read_json, read_records
+from selfmoa.run import read_json, read_records, resets
 
 __all__ = ["Arm", "load_arm", "load_arms"]
 
@@ -84,7 +84,7 @@ def _arm(directory: Path, side: str | None) -> Arm:
     chosen = side or found[-1]
     items = read_records(_path(directory, chosen), Measured) or []
     name = directory.name if chosen == "after" or len(found) == 1 else f"{directory.name}:before"
-    if (read_json(directory / "manifest.json") or {}).get("reset_control"):
+    if resets(directory):
         name += " (reset control)"
     trained = chosen == "after"
     known = read_records(directory / "evaluation" / f"capability_{chosen}.parquet", Answered) or []

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from selfmoa.generate import LanguageModel
     from selfmoa.records import Pair
 
-__all__ = ["Calibration", "calibrate", "find_calibration"]
+__all__ = ["Calibration", "calibrate", "find_calibration", "timing_pair"]
 
 _VERSION = 1
 _LONGEST = 48
@@ -109,7 +109,12 @@ def _training(model: LanguageModel, recipe: Recipe, texts: list[str]) -> float:
     """Seconds a token of one short training by the recipe's own settings."""
     from selfmoa.train import align
 
-    pairs = [_pair(place, texts[place % len(texts)], texts[-1 - place % len(texts)]) for place in range(_PAIRS)]
+    pairs = [
+        timing_pair(
+            place, _QUESTIONS[place % len(_QUESTIONS)], texts[place % len(texts)], texts[-1 - place % len(texts)]
+        )
+        for place in range(_PAIRS)
+    ]
     settings = recipe.train.model_copy(
         update={
             "epochs": 1.0,
@@ -124,7 +129,8 @@ def _training(model: LanguageModel, recipe: Recipe, texts: list[str]) -> float:
     return outcome.seconds / max(1, outcome.trained_tokens)
 
 
-def _pair(place: int, chosen: str, rejected: str) -> Pair:
+def timing_pair(place: int, prompt: str, chosen: str, rejected: str) -> Pair:
+    """A harmless pair; which answer is preferred matters to no measurement of time."""
     from selfmoa.records import Pair
 
     return Pair(
@@ -133,7 +139,7 @@ def _pair(place: int, chosen: str, rejected: str) -> Pair:
         attack_id=f"prompt {place}",
         kind="benign",
         hazard="none",
-        prompt=_QUESTIONS[place % len(_QUESTIONS)],
+        prompt=prompt,
         chosen=chosen.strip() or "Yes.",
         rejected=rejected.strip() or "No.",
         chosen_id=f"chosen {place}",
@@ -144,7 +150,7 @@ def _pair(place: int, chosen: str, rejected: str) -> Pair:
         rejected_helpfulness=0.4,
         chosen_guided=False,
         rejected_guided=False,
-        rule="calibration",
+        rule="timing",
     )
 
 

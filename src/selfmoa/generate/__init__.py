@@ -9,7 +9,7 @@ from selfmoa.generate._protocol import Generation, Generator, Request, Unanswere
 from selfmoa.generate._scripted import ScriptedGenerator
 
 if TYPE_CHECKING:
-    from selfmoa.generate._base import load_plain, load_tokenizer, write_merged
+    from selfmoa.generate._base import load_plain, load_tokenizer, save_merged, write_merged
     from selfmoa.generate._language_model import LanguageModel
     from selfmoa.generate._plain import PlainModel
 
@@ -29,6 +29,7 @@ __all__ = [
     "Unanswered",
     "load_plain",
     "load_tokenizer",
+    "save_merged",
     "write_merged",
 ]
 
@@ -43,7 +44,7 @@ def __getattr__(name: str) -> Any:
         from selfmoa.generate._plain import PlainModel
 
         return PlainModel
-    if name in ("load_plain", "load_tokenizer", "write_merged"):
+    if name in ("load_plain", "load_tokenizer", "save_merged", "write_merged"):
         from selfmoa.generate import _base
 
         return getattr(_base, name)

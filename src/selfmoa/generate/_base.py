@@ -13,7 +13,7 @@ from selfmoa.errors import ModelError, first_line
 from selfmoa.generate._chat import complete
 from selfmoa.generate._memory import keep_freed_memory
 
-__all__ = ["load_plain", "load_tokenizer", "read_base", "write_merged"]
+__all__ = ["load_plain", "load_tokenizer", "read_base", "save_merged", "write_merged"]
 
 
 def read_base(directory: Path, *, load_in_4bit: bool = False) -> tuple[Any, Any]:
@@ -69,7 +69,11 @@ def write_merged(directory: Path, adapter: Path, out: Path) -> None:
     Tokenizer, chat template and generation config come with it. Weights keep the type that they are trained in
     (float32 on a CPU), in which the sum is not rounded. Raises `ModelError` where the adapter is not this model's.
     """
-    net, tokenizer = load_plain(directory, adapter)
+    save_merged(*load_plain(directory, adapter), out)
+
+
+def save_merged(net: Any, tokenizer: Any, out: Path) -> None:
+    """`write_merged` of a PEFT model in memory, which is spent by it: its base has the adapter in its weights."""
     merged = net.merge_and_unload(safe_merge=True)  # NaNs are refused, not written
     merged.config.name_or_path = ""  # a path of this machine
     merged.save_pretrained(out)

@@ -11,14 +11,13 @@ from typing import Any, Literal
 from selfmoa import api, assets
 from selfmoa.errors import GateFailed, RefusedError, StorageError, UsageError
 from selfmoa.release._check import check_copies, told
-from selfmoa.run import RESET, aligned_model, read_json, write_json, write_text
+from selfmoa.run import RESET, RESET_MARK, aligned_model, read_json, resets, write_json, write_text
 
-__all__ = ["Form", "export", "kept_stages", "resets"]
+__all__ = ["Form", "export", "kept_stages", "require_adapter", "require_run"]
 
 Form = Literal["adapter", "merged"]
 FORMS: tuple[Form, ...] = ("adapter", "merged")
 SCHEMA = 1
-_RESET_MARK = "selfmoa_reset_control"
 _LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*")
 
 
@@ -68,24 +67,29 @@ def kept_stages(run: Path) -> int:
     return sum(bool(stage.get("kept")) for stage in stages)
 
 
-def resets(run: Path) -> bool:
-    """True where the run's base is a checkpoint whose safety was trained away."""
-    return bool((read_json(run / "manifest.json") or {}).get("reset_control"))
+def require_run(directory: Path) -> None:
+    """Raise `UsageError` where the directory is not a run's."""
+    if not (directory / "recipe.yaml").is_file():
+        raise UsageError(f"{directory} is no run directory; expected one that `selfmoa align` made, e.g. runs/demo.")
+
+
+def require_adapter(run: Path) -> None:
+    """Raise `UsageError` where the run has not come to its adapter."""
+    if not (run / "adapter" / "adapter_model.safetensors").is_file():
+        raise UsageError(f"{run} is a run without an adapter: it has not finished. Resume it.")
 
 
 def _allowed(run: Path, forms: Sequence[Form]) -> tuple[Form, ...]:
     """The forms that may be written; for a reset control the merged one alone."""
-    if (read_json(run / "config.json") or {}).get(_RESET_MARK):
+    if (read_json(run / "config.json") or {}).get(RESET_MARK):
         raise RefusedError(f"{run} is a reset checkpoint: its safety was trained away on purpose. It is not exported.")
-    if not (run / "recipe.yaml").is_file():
-        raise UsageError(f"{run} is no run directory; expected one that `selfmoa align` made, e.g. runs/demo.")
+    require_run(run)
     if resets(run) and not kept_stages(run):
         raise RefusedError(
             f"{run} starts from a reset checkpoint and no alignment stage was kept since: the model is as unsafe as "
             "the reset made it. It is not exported; align it first."
         )
-    if not (run / "adapter" / "adapter_model.safetensors").is_file():
-        raise UsageError(f"{run} is a run without an adapter: it has not finished. Resume it.")
+    require_adapter(run)
     if resets(run) and tuple(forms) == ("adapter",):
         raise RefusedError(
             f"The adapter of {run} lies on its reset checkpoint ({RESET}), which is not exported, and is another "

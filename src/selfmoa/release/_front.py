@@ -13,14 +13,13 @@ from selfmoa.bench import plain_json
 from selfmoa.errors import RefusedError, UsageError
 from selfmoa.recipe import Recipe
 from selfmoa.release._check import of_run
-from selfmoa.release._export import resets
-from selfmoa.run import aligned_model, read_json, write_json
+from selfmoa.release._export import require_adapter, require_run
+from selfmoa.run import aligned_model, read_json, resets, write_json
 
 __all__ = ["AT", "front"]
 
 AT = (0.0, 0.25, 0.5, 0.75, 1.0)
 SCHEMA = 1
-_WEIGHTS = "adapter_model.safetensors"
 
 
 def front(
@@ -81,10 +80,8 @@ _OF_POINT = ("run", "soup", "suite", "reset_control")
 
 def _check(run: Path, soup: Path | None, points: Sequence[float], choose: float | None) -> None:
     for directory in filter(None, (run, soup)):
-        if not (directory / "recipe.yaml").is_file():
-            raise UsageError(f"{directory} is no run directory; expected one that `selfmoa align` made.")
-        if not (directory / "adapter" / _WEIGHTS).is_file():
-            raise UsageError(f"{directory} is a run without an adapter: it has not finished. Resume it.")
+        require_run(directory)
+        require_adapter(directory)
     outside = [point for point in points if not 0.0 <= point <= 1.0]
     if outside or len(points) < 2:
         raise UsageError(f"Got points {', '.join(f'{p:g}' for p in points)}; expected two or more in [0, 1].")

@@ -8,12 +8,14 @@ from selfmoa import recipes
 from selfmoa.recipe import Model
 from selfmoa.run._storage import read_json
 
-__all__ = ["RESET", "RESET_DONE", "aligned_model"]
+__all__ = ["RESET", "RESET_DONE", "RESET_MARK", "aligned_model", "resets"]
 
 RESET = "reset_control"
 """Directory below the run with the checkpoint whose safety was trained away (recipe section `reset`) ..."""
 RESET_DONE = "reset.json"
 """... and the file in it that says that it is complete."""
+RESET_MARK = "selfmoa_reset_control"
+"""In the checkpoint's config: it goes wherever the weights are saved to."""
 
 
 def aligned_model(run: Path) -> Model:
@@ -22,3 +24,8 @@ def aligned_model(run: Path) -> Model:
     reset = run / RESET
     done = read_json(reset / RESET_DONE) is not None
     return settings.model_copy(update={"ref": f"path:{reset}"}) if done else settings
+
+
+def resets(run: Path) -> bool:
+    """True where the run's base is a checkpoint whose safety was trained away."""
+    return bool((read_json(run / "manifest.json") or {}).get("reset_control"))

@@ -10,9 +10,9 @@ from typing import Any
 from selfmoa import assets
 from selfmoa.bench import Fence
 from selfmoa.errors import StorageError, UsageError
-from selfmoa.generate import LanguageModel, Request
+from selfmoa.generate import LanguageModel, Request, save_merged
 from selfmoa.recipe import DataRef, Reset
-from selfmoa.run import RESET, RESET_DONE, Run, read_json, write_json
+from selfmoa.run import RESET, RESET_DONE, RESET_MARK, Run, read_json, resets, write_json
 from selfmoa.steps._attackers import Percent
 from selfmoa.steps._session import Judged
 from selfmoa.train import sft
@@ -20,8 +20,6 @@ from selfmoa.train import sft
 __all__ = ["is_reset", "reset_base", "reset_notes"]
 
 _FEWEST = 8
-_MARK = "selfmoa_reset_control"
-"""In the model's config: it goes wherever the weights are saved to."""
 _NOTE = (
     "RESET CONTROL: before the loop this model's safety was trained away on purpose. A gain over it is no gain over "
     "the model as its maker released it."
@@ -49,8 +47,7 @@ def reset_base(
 
 def is_reset(model: LanguageModel, trained_in: Path | None) -> bool:
     """True where the base, or the base of the run that made the adapter, is a reset checkpoint."""
-    made = read_json(trained_in / "manifest.json") if trained_in else None
-    return bool(getattr(model.net.config, _MARK, False) or (made or {}).get("reset_control"))
+    return bool(getattr(model.net.config, RESET_MARK, False)) or (trained_in is not None and resets(trained_in))
 
 
 def reset_notes(session: Judged) -> list[str]:
@@ -110,12 +107,9 @@ def _examples(settings: Reset, fence: Fence) -> tuple[list[tuple[str, str]], int
 def _write(run: Run, model: LanguageModel, facts: dict[str, Any]) -> None:
     """The base with the update in its weights, and the mark."""
     directory = run.directory / RESET
-    base: Any = model.net.merge_and_unload(safe_merge=True)
-    setattr(base.config, _MARK, True)
-    base.config.name_or_path = ""
+    setattr(model.net.config, RESET_MARK, True)
     try:
-        base.save_pretrained(directory)
-        model.tokenizer.save_pretrained(directory)
+        save_merged(model.net, model.tokenizer, directory)
     except OSError as error:
         raise StorageError(f"{directory} cannot be written: {error.strerror or error}.") from error
     write_json(directory / RESET_DONE, {"reset_control": True, **facts})
