@@ -108,6 +108,23 @@ def test_a_card_is_measured_once(context: EvaluatorContext, monkeypatch: pytest.
     assert first.auc is not None and first.kappa is not None and first.side == "train"
 
 
+def test_what_an_evaluation_shows_of_a_judge_is_measured_once_a_judge(
+    context: EvaluatorContext,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for whole in Path(context.cache).glob("*.card.json"):  # with every flip rate, as `judges card` measures it
+        whole.unlink()
+    shown = {name: card(name, context, flips=()) for name in ("refusal-rules", "minilm", "gate-jury", "flattered")}
+    measured = []
+    inner = cards_module._judge_card
+    monkeypatch.setattr(cards_module, "_judge_card", lambda name, at: measured.append(name) or inner(name, at))
+    monkeypatch.setattr(cards_module, "_jury_card", lambda *_: pytest.fail("measured again"))
+    assert {name: card(name, context, flips=()) for name in shown} == shown and not measured
+    assert all(found.auc for found in shown.values()) and find_card("minilm", context) is None
+    monkeypatch.setattr(Planted, "hash", "another version")
+    assert card("flattered", context, flips=()).auc == shown["flattered"].auc and measured == ["flattered"]
+
+
 def test_every_embedded_judge_and_jury_has_a_side(context: EvaluatorContext) -> None:  # noqa: F811
     for name in (*EMBEDDED, *JURIES):
         found = card(name, context, flips=())

@@ -324,3 +324,20 @@ def test_brevity_halves_with_every_so_many_words() -> None:
     for options in ({"half": 0}, {"half": "ten"}, {"words": 5}):
         with pytest.raises(UsageError, match="takes one option, half"):
             make(JudgeRef(name="brevity", options=options), EvaluatorContext(cache=Path()))
+
+
+def test_auc_and_its_draws_are_those_of_sklearn() -> None:
+    """Ties count half; a draw of whole clusters is the same rows, however they are laid out."""
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(3)
+    labels, groups = rng.random(120) < 0.4, rng.integers(12, size=120)
+    logits = np.round(labels + rng.normal(size=120), 1)
+    assert auc(logits, labels) == pytest.approx(roc_auc_score(labels, logits), abs=1e-12)
+    draws, members = np.random.default_rng(0), [np.flatnonzero(groups == name) for name in np.unique(groups)]
+    drawn = []
+    for _ in range(200):
+        rows = np.concatenate([members[number] for number in draws.integers(len(members), size=len(members))])
+        drawn.append(roc_auc_score(labels[rows], logits[rows]))
+    found = interval(auc, logits, labels, groups, draws=200)
+    assert (found["low"], found["high"]) == pytest.approx(tuple(np.percentile(drawn, [2.5, 97.5])), abs=1e-12)

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from selfmoa.judge._head import calibration, folds, probability
+from selfmoa.judge._head import Folds, calibration, folds, probability
 from selfmoa.judge._measure import interval, share_right
 
 __all__ = ["Calibration", "Method", "brier", "calibration_report", "choose", "cross_fitted", "ece", "fit"]
@@ -69,19 +69,20 @@ def _temperature(logits: Array, labels: Array) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=(-4.6, 4.6), method="bounded").x))
 
 
-def cross_fitted(method: Method, logits: Array, labels: Array, groups: Array) -> Array:
-    """(n,) probabilities, each from a map fitted on the other folds (grouped by objective)."""
+def cross_fitted(method: Method, logits: Array, labels: Array, groups: Array, split: Folds | None = None) -> Array:
+    """(n,) probabilities, each from a map fitted on the other folds (grouped by objective; `split`, where known)."""
     if method == "none":
         return Calibration().probability(logits)
     found = np.zeros(len(logits))
-    for others, held_out in folds(labels, groups):
+    for others, held_out in split or folds(labels, groups):
         found[held_out] = fit(method, logits[others], labels[others]).probability(logits[held_out])
     return found
 
 
-def choose(logits: Array, labels: Array, groups: Array) -> Calibration:
+def choose(logits: Array, labels: Array, groups: Array, split: Folds | None = None) -> Calibration:
     """The stepless map with the lowest cross-fitted Brier score, fitted on all rows."""
-    scores = {method: brier(cross_fitted(method, logits, labels, groups), labels) for method in _STEPLESS}
+    split = split or folds(labels, groups)
+    scores = {method: brier(cross_fitted(method, logits, labels, groups, split), labels) for method in _STEPLESS}
     return fit(min(_STEPLESS, key=scores.__getitem__), logits, labels)
 
 
@@ -107,8 +108,9 @@ def calibration_report(
     other left alone; {value, low, high} bootstrapped by objective. `by_hazard` compares the default map with one of
     the hazard's own where there are rows enough.
     """
-    found = {method: cross_fitted(method, logits, labels, groups) for method in get_args(Method)}
-    default = choose(logits, labels, groups)
+    split = folds(labels, groups)
+    found = {method: cross_fitted(method, logits, labels, groups, split) for method in get_args(Method)}
+    default = choose(logits, labels, groups, split)
     methods = {method: _figures(values, labels, groups, target=target) for method, values in found.items()}
     return {
         "n": len(labels),

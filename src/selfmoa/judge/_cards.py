@@ -80,9 +80,10 @@ def card(
 ) -> JudgeCard:
     """The card of a judge or jury; trains its head if it is not in the cache.
 
-    The whole card is cached beside the head. With `flips` (names of perturbations) only these are tried, and those
-    measured before are shown as well. An outside model is not loaded; its card says that nothing was measured. Raises
-    `UsageError` for an unknown name, or a family that is no judge until a model is named.
+    What is measured on labels is cached beside the head, and so is the whole card. With `flips` (names of
+    perturbations) only these are tried, and those measured before are shown as well. An outside model is not loaded;
+    its card says that nothing was measured. Raises `UsageError` for an unknown name, or a family that is no judge until
+    a model is named.
     """
     if name not in (*JURIES, *EMBEDDED, *known()):
         raise UsageError(f"There is no judge {name!r}.{nearest(name, [*JURIES, *known()])}")
@@ -92,13 +93,24 @@ def card(
     cached = _read(path)
     if cached is not None:
         return cached
-    made = _jury_card(name, context) if name in JURIES else _judge_card(name, context)
+    made = _on_labels(name, context)
     if name not in JURIES:
         made = _with_flips(made, context, flips, on_step)
     if flips is None:
         write_json(path, made.as_dict())
         return _read(path) or made  # as it will be read: null where NaN was
     return made
+
+
+def _on_labels(name: str, context: EvaluatorContext) -> JudgeCard:
+    """The card without flip rates, measured once a head, set of labels and base: every evaluation shows it."""
+    path = _path(name, context, "measured")
+    cached = _read(path)
+    if cached is not None:
+        return cached
+    made = _jury_card(name, context) if name in JURIES else _judge_card(name, context)
+    write_json(path, made.as_dict())
+    return _read(path) or made  # as it will be read: null where NaN was
 
 
 def find_card(name: str, context: EvaluatorContext) -> JudgeCard | None:
@@ -146,7 +158,7 @@ def _path(name: str, context: EvaluatorContext, kind: str) -> Path:
     members = _members(name) if name in JURIES else [name]
     if any(member in SAFETY_HEADS or member == "refusal-head" for member in members):
         depends = [_facts(member, context)["key"] for member in members]
-    elif is_own(name):
+    elif is_own(name) or ABOUT[name].objective == "refusal":
         depends = [make(JudgeRef(name=name), context).hash]
     else:
         depends = [context.model_key if reads_base(name) else ""]

@@ -15,12 +15,12 @@ Figure = dict[str, float]
 
 def auc(logits: Array, labels: Array) -> float:
     """Probability that a positive answer gets the higher logit than a negative one; NaN with one label only."""
-    positive = int(labels.sum())
-    negative = len(labels) - positive
-    if not positive or not negative:
+    positive, negative = logits[labels], np.sort(logits[~labels])
+    if not len(positive) or not len(negative):
         return float("nan")
-    ranks = rankdata(logits)
-    return float((ranks[labels].sum() - positive * (positive + 1) / 2) / (positive * negative))
+    # Mann-Whitney by bisection, a tie counts half: the bootstrap asks for it ten thousands of times
+    below = np.searchsorted(negative, positive, "left") + np.searchsorted(negative, positive, "right")
+    return float(below.sum() / (2 * len(positive) * len(negative)))
 
 
 def accuracy(logits: Array, labels: Array) -> float:
@@ -59,10 +59,10 @@ def interval(
     """{value, low, high}: percentile 95 % interval over draws of whole objective clusters."""
     rng = np.random.default_rng(0)
     names, inverse = np.unique(groups, return_inverse=True)
-    members = [np.flatnonzero(inverse == number) for number in range(len(names))]
     drawn = []
     for _ in range(draws):
-        rows = np.concatenate([members[number] for number in rng.integers(len(names), size=len(names))])
+        times = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
+        rows = np.repeat(np.arange(len(inverse)), times[inverse])
         drawn.append(measure(logits[rows], labels[rows]))
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return {"value": measure(logits, labels), "low": float(low), "high": float(high)}
