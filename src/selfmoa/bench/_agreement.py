@@ -16,6 +16,7 @@ __all__ = ["Agreement", "binary_agreement", "cohen_kappa", "krippendorff_alpha"]
 Array = np.ndarray
 _NAN = float("nan")
 _DRAWS = 2000
+_LEAST = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,47 +104,57 @@ def binary_agreement(
 ) -> Agreement:
     """A judge's verdicts against people's.
 
-    `weights` (one over the chance to be drawn) undo an unequal draw; intervals of rates are Wilson's at the
-    effective n, sum(w)^2 / sum(w^2). Kappa's is a bootstrap over `groups` (e.g. prompts), or over items.
+    `weights` (one over the chance to be drawn) undo an unequal draw; intervals of rates are Wilson's at the effective
+    n: sum(w)^2 / sum(w^2), over what `groups` (e.g. prompts) whose items err together add to the variance. Kappa's is
+    a bootstrap over groups, or over items.
     """
     n = len(truth)
     if n != len(verdicts):
         raise ValueError(f"got {n} labels and {len(verdicts)} verdicts; expected the same items")
     yes, said = np.array(truth, dtype=bool), np.array(verdicts, dtype=bool)
     weight = np.ones(n) if weights is None else np.asarray(weights, dtype=float)
-    everything = np.ones(n, dtype=bool)
+    everything, names = np.ones(n, dtype=bool), list(range(n)) if groups is None else list(groups)
+    codes = np.array([*map({name: i for i, name in enumerate(dict.fromkeys(names))}.__getitem__, names)], dtype=int)
     return Agreement(
         n,
         int(yes.sum()),
-        _kappa(yes, said, weight, list(range(n)) if groups is None else list(groups), seed),
-        _rate(yes == said, weight, everything),
-        _rate(said, weight, yes),
-        _rate(~said, weight, ~yes),
+        _kappa(yes, said, weight, codes, seed),
+        _rate(yes == said, weight, everything, codes),
+        _rate(said, weight, yes, codes),
+        _rate(~said, weight, ~yes, codes),
     )
 
 
-def _rate(hit: Array, weight: Array, among: Array) -> Estimate:
+def _rate(hit: Array, weight: Array, among: Array, codes: Array) -> Estimate:
     n = int(among.sum())
     if n == 0:
         return Estimate(_NAN, _NAN, _NAN, 0)
     chosen = weight[among]
     value = float(chosen @ hit[among] / chosen.sum())
-    effective = float(chosen.sum() ** 2 / (chosen**2).sum())
+    effective = float(chosen.sum() ** 2 / (chosen**2).sum()) / _inflation(hit[among] - value, chosen, codes[among])
     middle = (value + Z**2 / (2 * effective)) / (1 + Z**2 / effective)
     half = Z / (1 + Z**2 / effective) * math.sqrt(value * (1 - value) / effective + Z**2 / (4 * effective**2))
     return Estimate(value, max(0.0, middle - half), min(1.0, middle + half), n)
 
 
-def _kappa(yes: Array, said: Array, weight: Array, groups: list[Hashable], seed: int) -> Estimate:
+def _inflation(errors: Array, weight: Array, codes: Array) -> float:
+    """Variance of a weighted mean with whole groups as units over that with items as units, at least 1."""
+    apart = float((weight**2 * errors**2).sum())
+    if apart < _LEAST:  # all alike: as if each group said one thing
+        return len(codes) / len(np.unique(codes))
+    return max(1.0, float((np.bincount(codes, weights=weight * errors) ** 2).sum()) / apart)
+
+
+def _kappa(yes: Array, said: Array, weight: Array, codes: Array, seed: int) -> Estimate:
     cells = np.zeros((len(yes), 4))
     cells[np.arange(len(yes)), 2 * yes.astype(int) + said] = weight
-    codes = {group: number for number, group in enumerate(dict.fromkeys(groups))}
-    sums = np.zeros((len(codes), 4))
-    np.add.at(sums, [codes[group] for group in groups], cells)
+    clusters = int(codes.max()) + 1 if len(codes) else 0
+    sums = np.zeros((clusters, 4))
+    np.add.at(sums, codes, cells)
     value = float(_kappas(cells.sum(0)[None, :])[0]) if len(yes) else _NAN
-    if len(codes) < 2 or math.isnan(value):
+    if clusters < 2 or math.isnan(value):
         return Estimate(value, _NAN, _NAN, len(yes))
-    drawn = np.random.default_rng(seed).multinomial(len(codes), np.full(len(codes), 1 / len(codes)), size=_DRAWS)
+    drawn = np.random.default_rng(seed).multinomial(clusters, np.full(clusters, 1 / clusters), size=_DRAWS)
     found = _kappas(drawn @ sums)
     low, high = np.nanquantile(found, [0.025, 0.975])
     return Estimate(value, float(low), float(high), len(yes))
