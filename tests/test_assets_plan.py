@@ -121,3 +121,20 @@ def test_importing_assets_does_not_import_torch() -> None:
 
     code = "import sys, selfmoa.assets; sys.exit(bool({'torch', 'transformers', 'datasets'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_is_not_pinned_is_named() -> None:
+    refs = ["hub:someone/open", f"hub:someone/pinned@{COMMIT}", "wheel:harmbench"]
+    found = assets.unpinned(recipe(model={"ref": "hub:someone/model@main"}, seeds={"attack": refs}))
+    assert len(found) == 2 and not assets.unpinned(recipe())
+    assert found[0].startswith("hub:someone/model@main is not pinned: 'main' of someone/model may change")
+    assert "hub:someone/open@COMMIT" in found[1] and "someone/pinned" not in " ".join(found)
+
+
+def test_a_set_of_the_registry_that_is_not_pinned_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from selfmoa.assets import _sets
+
+    loose = {"title": "t", "version": 1, "role": "attack", "source": "hub:someone/set@v2"}
+    monkeypatch.setattr(_sets, "set_definitions", lambda: _sets.parse_sets({"loose": loose}))
+    (line,) = assets.unpinned(recipe(evaluate={"harmful": {"data": ["set:loose"], "n": 20}}))
+    assert line.startswith("set:loose is not pinned: 'v2' of someone/set")

@@ -406,6 +406,12 @@ def test_a_published_prompt_longer_than_the_context_is_left_out(
     assert room.rows(rows) == stay
     assert "2 seeds left out" in caplog.text
     assert [row for row in rows if room.fits(Prompt("1", row["prompt"], "benign", "none", row["ref"]))] == stay
+    with_system = tiny_recipe.model_copy(
+        update={"evaluate": tiny_recipe.evaluate.model_copy(update={"system": "word " * 700})}
+    )
+    short = Prompt("1", "word", "benign", "none", "wheel:a")
+    assert not Room(with_system, model).fits(short), "below the system prompt of the evaluation"
+    assert Room(with_system, model).rows(rows[:1]) == rows[:1], "seeds are asked without it"
 
 
 def test_too_few_seeds_are_one_clear_error(tiny_recipe: selfmoa.Recipe, tmp_path: Path) -> None:

@@ -257,3 +257,15 @@ def test_judges_are_told_the_request_inside_a_template() -> None:
 
 
 WORDS = ("kettle", "garden", "violin", "harbour", "lantern", "meadow", "pebble", "thunder", "walnut", "zebra")
+
+
+def test_an_id_that_names_two_prompts_is_refused_and_blank_prompts_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text("id,prompt\na,[prompt one]\nb,[prompt two]\na,[prompt three]\n")
+    with pytest.raises(UsageError, match=r"id 'a' stands for two prompts, in rows 1 and 3"):
+        load_table(DataRef(ref=f"path:{table}"))
+    table.write_text("id,prompt\na,[prompt one]\na,[prompt one]\nb,\n,[prompt two]\n,[prompt three]\n")
+    assert len(load_table(DataRef(ref=f"path:{table}"))) == 4
+    assert "1 rows without a prompt are left out" in caplog.text

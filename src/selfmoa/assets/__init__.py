@@ -8,9 +8,9 @@ from selfmoa.assets._exclude import is_excluded
 from selfmoa.assets._files import read_table
 from selfmoa.assets._load import count_excluded, half, load_table
 from selfmoa.assets._models import resolve_encoder, resolve_model
-from selfmoa.assets._plan import check_licences, plan
+from selfmoa.assets._plan import check_licences, plan, unpinned
 from selfmoa.assets._preferences import Preference, load_preferences
-from selfmoa.assets._refs import catalogue, fetch, info, is_cached, missing_wheels, users_own
+from selfmoa.assets._refs import catalogue, fetch, hub_source, info, is_cached, missing_wheels, users_own
 from selfmoa.assets._sets import HAZARDS, capability_sets, capability_table, set_definitions
 from selfmoa.assets._styles import STYLES, goal_of
 from selfmoa.assets._templates import SLOT as TEMPLATE_SLOT
@@ -35,6 +35,7 @@ __all__ = [
     "fill_template",
     "goal_of",
     "half",
+    "hub_source",
     "info",
     "is_cached",
     "is_excluded",
@@ -46,5 +47,6 @@ __all__ = [
     "resolve_encoder",
     "resolve_model",
     "set_definitions",
+    "unpinned",
     "users_own",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 from selfmoa.assets import _files, _hub
 from selfmoa.assets._archive import Row
 from selfmoa.assets._exclude import is_excluded
-from selfmoa.assets._refs import info, local_path, scheme
+from selfmoa.assets._refs import info, local_path, scheme, users_own
 from selfmoa.assets._sets import checked_file, set_definition
 from selfmoa.assets._tables import READERS
 from selfmoa.assets._wheels import open_wheel
@@ -67,8 +67,12 @@ def _filtered(data: DataRef, *, seeds: bool) -> tuple[list[Row], int]:
     rows = _read(data)
     _check_columns(data, rows, seeds=seeds and scheme(data.ref) != "wheel")
     made = [_row(data, row) for row in rows]
+    if users_own(data.ref):
+        _check_ids(data, made)
     # blank lines of a spreadsheet are no prompts
-    made = [row for row in made if row["prompt"].strip()]
+    made, read = [row for row in made if row["prompt"].strip()], len(made)
+    if len(made) < read:
+        _log.warning("%s: %d rows without a prompt are left out.", data.ref, read - len(made))
     kept = [row for row in made if not row.pop("excluded", False) and not is_excluded(row["prompt"])]
     return kept, len(made) - len(kept)
 
@@ -108,6 +112,20 @@ def _check_columns(data: DataRef, rows: list[Row], *, seeds: bool) -> None:
             f"{data.ref} has prompts but no hazard category. {found} Attack seeds need a second column with "
             "the category (named 'hazard', or set hazard: NAME): the expander learns from pairs within one."
         )
+
+
+def _check_ids(data: DataRef, rows: list[Row]) -> None:
+    """Raise `UsageError` where one id names two prompts; a row that is there twice is a near-duplicate of itself."""
+    known: dict[str, tuple[int, str]] = {}
+    for number, row in enumerate(rows, start=1):
+        if row.get("id") in (None, "") or not row["prompt"].strip():
+            continue
+        first, prompt = known.setdefault(str(row["id"]), (number, row["prompt"]))
+        if prompt != row["prompt"]:
+            raise UsageError(
+                f"{data.ref}: id {str(row['id'])!r} stands for two prompts, in rows {first} and {number}. Give each "
+                "an id of its own, or leave the column out."
+            )
 
 
 def _row(data: DataRef, row: Row) -> Row:

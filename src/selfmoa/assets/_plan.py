@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from selfmoa.assets._refs import info
+from selfmoa.assets import _hub
+from selfmoa.assets._refs import hub_source, info
 from selfmoa.assets._sets import capability_table
 from selfmoa.assets._types import AssetInfo
 from selfmoa.errors import RecipeError
@@ -12,6 +14,7 @@ from selfmoa.recipe import JudgeRef, Recipe
 
 HUMAN_SCORES = "wheel:pyrit-human-scores"
 ENCODER = "wheel:minilm-l6-v2"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _MADE = ("style:", "run:")
 """Wrappings that are no asset: words of our own, and what a run has trained."""
 _JUDGE_ASSETS = {
@@ -30,6 +33,17 @@ def plan(recipe: Recipe) -> list[AssetInfo]:
     for asset in _needed(recipe):
         needed.setdefault(asset.ref, asset)
     return list(needed.values())
+
+
+def unpinned(recipe: Recipe) -> list[str]:
+    """A warning for every asset of the hub that is named without a commit (40 hex digits): it may change any time."""
+    found = [(asset.ref, *_hub.parse(source)) for asset in plan(recipe) if (source := hub_source(asset.ref))]
+    return [
+        f"{ref} is not pinned: {revision!r} of {name} may change, and this would not come out the same. "
+        f"Name a commit: hub:{name}@COMMIT."
+        for ref, name, revision in found
+        if not _COMMIT.fullmatch(revision)
+    ]
 
 
 def check_licences(recipe: Recipe) -> None:

@@ -32,6 +32,13 @@ def users_own(ref: str) -> bool:
     return scheme(ref) == "path" and not ref.startswith("data:")
 
 
+def hub_source(ref: str) -> str:
+    """The hub: reference that a table is read from, directly or as a registered set; empty for any other."""
+    if scheme(ref) == "set":
+        return hub_source(set_definition(ref).source)
+    return ref if scheme(ref) == "hub" else ""
+
+
 def local_path(ref: str) -> Path:
     """Path of a path: or data: reference or of a bare path, `~` expanded."""
     if ref.startswith("data:"):

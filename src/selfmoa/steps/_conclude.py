@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from selfmoa import bench, instructions
+from selfmoa import assets, bench, instructions
 from selfmoa.bench import Answer, Estimate, GateJudges, Measured
 from selfmoa.errors import UsageError
 from selfmoa.generate import Generator
@@ -97,7 +97,18 @@ def _measured(session: Evaluation, name: str) -> list[Measured]:
             label=f"evaluate {name}",
         )
         attempts = _attempts.attempt(session, name, system)
+        _drop_unscored(session, directory / f"{name}.parquet")
         return run.records(directory / f"{name}.parquet", Measured, lambda: _score(session, answers, name, attempts))
+
+
+def _drop_unscored(session: Evaluation, path: Path) -> None:
+    """Verdicts of an earlier attempt are asked for again where a judge gave none on an answer that is not empty.
+
+    Only with a cache, which holds every vote that was given: an endpoint that was down is asked about these alone.
+    """
+    items = (read_records(path, Measured) or []) if session.cache else []
+    if any(getattr(item, name) is None and item.answer.strip() for item in items for name in bench.OBJECTIVES):
+        path.unlink()
 
 
 def judge_answers(session: Judged, answers: Sequence[Answer]) -> list[Measured]:
@@ -186,6 +197,7 @@ def compare(session: Evaluation, *, notes: Sequence[str] = ()) -> dict[str, Any]
         notes=[
             *reset_notes(session),
             *notes,
+            *assets.unpinned(session.recipe),
             *instructions.notes(asked),
             *_preferences.notes(preferences),
             *_weak(cards),
@@ -248,7 +260,13 @@ def describe(session: Judged, *, notes: Sequence[str] = ()) -> dict[str, Any]:
         "prompts": _prompts.told(items, run.recipe.seed),
         "not_checked": instructions.not_checked(items),
         "by_wrapping": bench.plain_json(bench.wrapping_rows(items)),
-        "warnings": [*reset_notes(session), *notes, *instructions.notes(items), *_weak(cards)],
+        "warnings": [
+            *reset_notes(session),
+            *notes,
+            *assets.unpinned(session.recipe),
+            *instructions.notes(items),
+            *_weak(cards),
+        ],
     }
     write_json(run.directory / "results.json", result)
     write_table(run.directory / "items.parquet", bench.item_rows("model", items, texts=True))

@@ -201,6 +201,8 @@ def _check_pool(recipe: Recipe, run: Run, material: Material) -> None:
 def describe_assets(run: Run, model: LanguageModel, files: assets.ModelFiles, trained_in: Path | None = None) -> None:
     """Model and assets, into the manifest."""
     needed = assets.plan(run.recipe)
+    for line in assets.unpinned(run.recipe):
+        run.progress.say(f"Note: {line}")
     run.update_manifest(
         model={
             "ref": run.recipe.model.ref,

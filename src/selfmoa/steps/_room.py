@@ -25,7 +25,7 @@ class Room:
     """
 
     def __init__(self, recipe: Recipe, model: LanguageModel) -> None:
-        self._model = model
+        self._model, self._system = model, recipe.evaluate.system
         self.tokens = model.context_length - max(
             recipe.generate.sampling.max_new_tokens, recipe.evaluate.max_new_tokens
         )
@@ -36,8 +36,8 @@ class Room:
         return self._model.length(Request(user=text, system=system or None))
 
     def fits(self, prompt: Prompt) -> bool:
-        """True for what may be asked, or must be complained about."""
-        return self._may_stay(prompt.source, prompt.text)
+        """True for what may be asked in an evaluation, system prompt and all, or must be complained about."""
+        return self._may_stay(prompt.source, prompt.text, self._system)
 
     def rows(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """The rows of seed tables without published prompts that do not fit, which are counted in the log."""
@@ -46,8 +46,8 @@ class Room:
             log.warning("%d seeds left out: they do not fit into this model's context.", len(rows) - len(kept))
         return kept
 
-    def _may_stay(self, source: str, text: str) -> bool:
-        return users_own(source) or self.length(text) <= self.tokens
+    def _may_stay(self, source: str, text: str, system: str = "") -> bool:
+        return users_own(source) or self.length(text, system) <= self.tokens
 
 
 def check_hidden(recipe: Recipe, model: LanguageModel) -> None:
