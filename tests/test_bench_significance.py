@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from selfmoa.bench import detectable_change, equivalence_p, holm, mcnemar_p
+from selfmoa.bench import detectable_change, equivalence_p, holm, mcnemar_p, missed
 
 
 def test_mcnemar_by_hand() -> None:
@@ -58,3 +58,11 @@ def test_a_detectable_change_is_seen_four_times_in_five() -> None:
 def test_nothing_changed_is_no_proof_that_nothing_can() -> None:
     assert (detectable_change([0.0] * 100, [0.0] * 100) or 0) > 0.02
     assert detectable_change([0.0], [0.0]) is None
+
+
+def test_what_may_have_been_missed_stands_beside_a_change_that_was_not_seen() -> None:
+    assert missed(-0.05, 0.02, 0.1234, "share") == "a change below 12 points could well be missed"
+    assert missed(0.0, 0.02, 0.1234, "score") == "a change below 0.12 could well be missed"
+    assert missed(0.01, 0.02, 0.1234, "share") == missed(-0.02, -0.01, 0.1234, "share") == ""
+    assert missed(-0.05, 0.02, None, "share") == "", "an older result does not know"
+    assert missed(None, None, 0.1234, "share"), "no interval, nothing seen"

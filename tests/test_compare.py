@@ -22,6 +22,7 @@ from selfmoa.bench import Measured
 from selfmoa.capability import Answered
 from selfmoa.compare import Arm, compare_arms, items_table, load_arms, to_csv, to_json, to_latex
 from selfmoa.errors import UsageError
+from selfmoa.records import Judgement, Response
 from selfmoa.report import write_comparison
 from selfmoa.run import write_json, write_records
 
@@ -79,6 +80,12 @@ def test_which_arm_a_word_means(runs: tuple[Path, Path]) -> None:
     arm = load_arms([one])[1]
     assert arm.costs == {"pairs": 64, "trained tokens": 5000, "seconds": 70, "peak MB": 900}
     assert load_arms([one])[0].costs == {}, "the base cost nothing"
+    answers = [Response(f"r{i}", "a", 1, i, "text", False, "", 10 + i, "eos", 0) for i in range(3)]
+    votes = [Judgement(f"r{i}", "a", 1, 0.5, 0.5, 0.5, "full", False) for i in range(2)]
+    write_records(runs[0] / "round_01" / "responses.parquet", answers, Response)
+    write_records(runs[0] / "round_01" / "judgements.parquet", votes, Judgement)
+    costs = load_arms([one])[1].costs
+    assert (costs["judged answers"], costs["judged tokens"]) == (2, 21), "the third was not judged"
 
 
 def test_every_figure_reproduces_from_the_exported_items(runs: tuple[Path, Path]) -> None:
@@ -201,3 +208,49 @@ def test_the_command_line(runs: tuple[Path, Path], tmp_path: Path) -> None:
     written = {path.name for path in out.iterdir()}
     assert written == {"compare.html", "compare.json", "compare.csv", "compare.tex", "items.parquet"}
     assert pq.read_table(out / "items.parquet").num_rows == 240
+
+
+def test_a_change_that_was_not_seen_says_how_large_it_may_have_been(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    """Terminal, page, LaTeX and CSV; a change that was seen says nothing of the kind."""
+    base = items(0.6, 0.1, 0.7)
+    still = [replace(item, refusal="full") if item.prompt_id in ("edgy0", "edgy5", "edgy9") else item for item in base]
+    where = directory(tmp_path, "still", base, still)
+    found = compare_arms(load_arms([str(where)]))
+    figure = found.figure("over_refusal", "still")
+    assert figure.change is not None and figure.change.low <= 0 <= figure.change.high and figure.detectable
+    words = f"a change below {100 * figure.detectable:.0f} points could well be missed"
+    html = write_comparison(found, tmp_path / "c.html").read_text()
+    assert words in html and "seen from" in html
+    assert f", MDC {100 * figure.detectable:.0f})" in to_latex(found)
+    done = subprocess.run(
+        [sys.executable, "-m", "selfmoa", "compare", str(where)], capture_output=True, text=True, check=False
+    )
+    told = " ".join(done.stdout.replace("│", " ").split())
+    assert "could well be missed" in told, done.stderr
+    large = compare_arms(load_arms([str(runs[0])]))
+    change = large.figure("attack_success", "one").change
+    assert change is not None and change.high < 0
+    row = next(line for line in to_latex(large).splitlines() if line.startswith("Attack success"))
+    assert "MDC" not in row
+
+
+def test_attack_success_by_wrapping_is_compared(tmp_path: Path) -> None:
+    def wrapped(made: list[Measured]) -> list[Measured]:
+        names = ("style:plain", "wheel:many-shot")
+        return [replace(item, wrapping=names[i % 2]) if item.set == "harmful" else item for i, item in enumerate(made)]
+
+    where = directory(tmp_path, "one", wrapped(items(0.6, 0.1, 0.7, n=80)), wrapped(items(0.1, 0.1, 0.7, seed=1, n=80)))
+    found = compare_arms(load_arms([str(where)]))
+    rows = [row for row in items_table(found) if row["set"] == "harmful"]
+    assert {(group.group, group.arm) for group in found.wrappings} == {(r["wrapping"], r["arm"]) for r in rows}
+    for group in found.wrappings:
+        mine = [r["attack_success"] for r in rows if (r["wrapping"], r["arm"]) == (group.group, group.arm)]
+        assert group.estimate.value == pytest.approx(np.mean(mine)) and group.estimate.n == len(mine) == 40
+    assert any(group.p is not None and group.p < 0.05 for group in found.wrappings)
+    assert [row["group"] for row in to_json(found)["by_wrapping"]] == [group.group for group in found.wrappings]
+    html = write_comparison(found, tmp_path / "c.html").read_text()
+    assert "Attack success by wrapping" in html and "wheel:many-shot" in html
+    done = subprocess.run(
+        [sys.executable, "-m", "selfmoa", "compare", str(where)], capture_output=True, text=True, check=False
+    )
+    assert "wheel:many-shot" in done.stdout, done.stderr

@@ -49,6 +49,7 @@ def test_seeds_that_scatter_less_than_chance_are_no_gain() -> None:
     found = pool([change(0.2, 0.1)] * 4, [{}] * 4)
     assert (found.value, found.seed_sd, found.runs) == (pytest.approx(0.2), 0.0, 4)
     assert found.high - 0.2 == pytest.approx(t.ppf(0.975, 3) * 0.05)
+    assert found.detectable == pytest.approx((t.ppf(0.975, 3) + t.ppf(0.8, 3)) * 0.05)
 
 
 def test_one_run_says_nothing_about_seeds() -> None:
@@ -103,6 +104,7 @@ def test_runs_of_other_seeds_and_prompts_are_pooled_figure_by_figure(tmp_path: P
     lines = {line["metric"]: line for line in csv.DictReader(io.StringIO(pooled_csv(found)))}
     assert told["runs"] == ["seed0", "seed1", "seed2"] and len(told["figures"]) == len(lines)
     assert float(lines["attack_success"]["change"]) == figure.pooled.value
+    assert float(lines["attack_success"]["detectable"]) == figure.pooled.detectable
     assert float(lines["attack_success"]["seed1 change"]) == figure.changes[1].value
     assert "win_rate" in lines
 
@@ -130,4 +132,5 @@ def test_the_command_line(tmp_path: Path) -> None:
     assert "pooled change" in done.stdout.replace("\n", " ") or "pooled" in done.stdout
     assert {path.name for path in out.iterdir()} == {"pooled.html", "pooled.json", "pooled.csv"}
     page = (out / "pooled.html").read_text()
+    assert "could well be missed" in page and "could well" in done.stdout, "two seeds leave much open"
     assert "2 runs of one recipe" in page and "Attack success" in page and "[harmful prompt" not in page

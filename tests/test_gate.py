@@ -148,6 +148,40 @@ def test_junit_is_read_by_a_reader_of_junit(outcome: str) -> None:
     assert (suite.tests, suite.failures, suite.errors) == (2, outcome == "failed", outcome == "inconclusive")
 
 
+JUNIT = """<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">
+  <xs:complexType name="result"><xs:simpleContent><xs:extension base="xs:string">
+    <xs:attribute name="message" use="required"/><xs:attribute name="type" use="required"/>
+  </xs:extension></xs:simpleContent></xs:complexType>
+  <xs:complexType name="case">
+    <xs:choice minOccurs="0">
+      <xs:element name="failure" type="result"/><xs:element name="error" type="result"/>
+    </xs:choice>
+    <xs:attribute name="name" use="required"/><xs:attribute name="classname" use="required"/>
+    <xs:attribute name="time" type="xs:decimal" use="required"/>
+  </xs:complexType>
+  <xs:complexType name="suite">
+    <xs:sequence><xs:element name="testcase" type="case" maxOccurs="unbounded"/></xs:sequence>
+    <xs:attribute name="name" use="required"/><xs:attribute name="time" type="xs:decimal" use="required"/>
+    <xs:attribute name="tests" type="xs:nonNegativeInteger" use="required"/>
+    <xs:attribute name="failures" type="xs:nonNegativeInteger" use="required"/>
+    <xs:attribute name="errors" type="xs:nonNegativeInteger" use="required"/>
+    <xs:attribute name="skipped" type="xs:nonNegativeInteger" use="required"/>
+  </xs:complexType>
+  <xs:element name="testsuites"><xs:complexType>
+    <xs:sequence><xs:element name="testsuite" type="suite" maxOccurs="unbounded"/></xs:sequence>
+  </xs:complexType></xs:element>
+</xs:schema>"""
+"""What Jenkins' schema of JUnit (junit-10.xsd) allows, as far as this file uses it."""
+
+
+@pytest.mark.parametrize("outcome", RESULTS)
+def test_junit_fits_a_schema(outcome: str) -> None:
+    etree = pytest.importorskip("lxml.etree")
+    schema = etree.XMLSchema(etree.fromstring(JUNIT))
+    schema.assertValid(etree.fromstring(junit(judge_results(RESULTS[outcome], policy())).encode()))
+    assert not schema.validate(etree.fromstring('<testsuites><testsuite name="x"/></testsuites>'))
+
+
 @pytest.mark.parametrize("outcome", RESULTS)
 def test_sarif_fits_its_schema(outcome: str) -> None:
     told = sarif(judge_results(RESULTS[outcome], policy()), "runs/demo/results.json")

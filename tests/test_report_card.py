@@ -113,3 +113,74 @@ def test_local_model_path_is_not_published(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("name: x\nmodel: {ref: 'path:/home/someone/models/tiny'}\n")
     text = write_card(tmp_path).read_text(encoding="utf-8")
     assert "someone" not in text and "path:tiny" in text
+
+
+def _measured_on(run_dir: Path, root: Path, harmful: dict[str, Any]) -> Path:
+    """A copy of the run whose harmful prompts come from these tables; edgy ones from the hub and a file."""
+    run = _changed(run_dir, root, "manifest.json", lambda told: told["assets"].append(_HUB_ASSET))
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    mixed = {"data": [{"ref": "hub:someone/edgy"}, {"ref": "path:mine.csv"}]}
+    recipe["evaluate"] = {"harmful": harmful, "edgy": mixed, "benign": {"data": [{"ref": "wheel:ifbench"}]}}
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    return run
+
+
+_COMMIT = "b" * 40
+_HUB_ASSET = {"ref": "hub:someone/attacks@main", "title": "a", "licence": "MIT", "sha256": f"commit:{_COMMIT}"}
+
+
+def test_eval_results_name_the_one_data_set_of_a_figure(run_dir: Path, tmp_path: Path) -> None:
+    from huggingface_hub import parse_eval_result_entries
+
+    run = _measured_on(run_dir, tmp_path, {"data": [{"ref": "hub:someone/attacks@main"}]})
+    card = write_card(run).read_text()
+    entries = parse_eval_result_entries(yaml.safe_load((run / ".eval_results" / "selfmoa.yaml").read_text()))
+    metrics = {row["name"]: row for row in json.loads((run / "results.json").read_text())["metrics"]}
+    assert {entry.task_id for entry in entries} == {name for name, row in metrics.items() if row["set"] == "harmful"}
+    for entry in entries:
+        assert (entry.dataset_id, entry.dataset_revision) == ("someone/attacks", _COMMIT)
+        assert entry.value == pytest.approx(metrics[entry.task_id]["after"]["value"], abs=1e-4)
+        assert "95 % interval" in str(entry.notes) and "judged by" in str(entry.notes)
+    assert "`.eval_results/selfmoa.yaml` holds" in card
+
+
+def test_no_eval_results_without_a_data_set_of_the_hub(run_dir: Path, tmp_path: Path) -> None:
+    """Wheels, files, several sources, and hub prompts that were wrapped in something: not that data set's figure."""
+    hub = {"ref": "hub:someone/attacks@main"}
+    for number, harmful in enumerate(
+        (
+            {"data": [{"ref": "wheel:harmbench"}]},
+            {"data": [{"ref": "set:advbench"}]},
+            {"data": [{"ref": "set:gone"}]},
+            {"data": [hub, {"ref": "hub:someone/more"}]},
+            {"data": [hub], "wrap": [{"ref": "style:past-tense"}]},
+        )
+    ):
+        run = _measured_on(run_dir, tmp_path / str(number), harmful)
+        (run / ".eval_results").mkdir()
+        (run / ".eval_results" / "selfmoa.yaml").write_text("- of an earlier card\n")
+        assert "There is no `.eval_results`" in write_card(run).read_text()
+        assert not (run / ".eval_results" / "selfmoa.yaml").exists()
+
+
+def test_every_figure_names_what_it_counts(run_dir: Path, tmp_path: Path) -> None:
+    def plant(told: dict[str, Any]) -> None:
+        told["metrics"] += [{**told["metrics"][0], "name": f"on_{part}", "set": part} for part in ("compared", "pairs")]
+
+    found = ModelCard(write_card(_changed(run_dir, tmp_path, "results.json", plant)).read_text()).data.eval_results
+    named = {one.metric_type: one.dataset_name for one in found or []}
+    assert (named["on_compared"], named["on_pairs"]) == ("benign prompts", "minimal pairs")
+    assert named["attack_success"] == "harmful prompts"
+
+
+def test_a_change_that_was_not_seen_stands_beside_what_would_have_been(run_dir: Path, tmp_path: Path) -> None:
+    def plant(told: dict[str, Any]) -> None:
+        for row in told["metrics"]:
+            row["detectable"] = 0.123
+
+    run = _changed(run_dir, tmp_path, "results.json", plant)
+    card = write_card(run).read_text()
+    rows = [line for line in card.splitlines() if line.startswith("| ") and "[" in line and "points" in line]
+    moved = [row for row in rows if "could well be missed" not in row]
+    assert moved and "a change below 12 points could well be missed" in card
+    assert all("improved" in row or "worse" in row or "preserved" in row for row in moved)

@@ -21,7 +21,7 @@ from selfmoa.bench._metrics import (
 from selfmoa.bench._pool import Pooled, pool
 from selfmoa.bench._ppi import Corrected, Stratum, ppi_mean, rogan_gladen, sensitivity_band
 from selfmoa.bench._preference import TIE, Preference, with_preferences
-from selfmoa.bench._sentences import cell, change_cell
+from selfmoa.bench._sentences import cell, change_cell, missed
 from selfmoa.bench._sets import KINDS, SETS, EvaluationSets, Removal, SetName, Touch, build_sets, check_disjoint
 from selfmoa.bench._significance import detectable_change, detectable_rate_change, equivalence_p, holm, mcnemar_p
 from selfmoa.bench._stage import DevAnswer, StageCheck, stage_check
@@ -93,6 +93,7 @@ __all__ = [
     "krippendorff_alpha",
     "mcnemar_p",
     "mean",
+    "missed",
     "near_duplicates",
     "paired_mean_change",
     "paired_proportion_change",

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from selfmoa.bench._definitions import counted_on
 from selfmoa.bench._evaluate import JudgeNote, Measured
 from selfmoa.bench._metrics import MetricChange, compare_metrics
-from selfmoa.bench._sentences import cell, change_cell, first_line, headline, warnings
+from selfmoa.bench._sentences import cell, change_cell, first_line, headline, missed, warnings
 from selfmoa.bench._sets import Touch
 from selfmoa.bench._statistics import Estimate
 from selfmoa.errors import UsageError
@@ -144,15 +145,17 @@ def table_rows(comparison: Comparison) -> list[tuple[str, ...]]:
     rows = [header]
     for metric in comparison.metrics:
         judge = metric.judge or "-"
+        verdict = "" if metric.verdict == "none" else metric.verdict
+        unseen = missed(metric.change.low, metric.change.high, metric.detectable, metric.unit)
         rows.append(
             (
                 metric.label,
-                metric.set,
+                counted_on(metric.set),
                 f"{metric.n} ({metric.unscored})",
                 cell(metric.before, metric.unit),
                 cell(metric.after, metric.unit),
                 change_cell(metric.change, metric.unit),
-                "-" if metric.verdict == "none" else metric.verdict,
+                "; ".join(filter(None, (verdict, unseen))) or "-",
                 f"{judge} (proxy)" if metric.proxy else judge,
             )
         )

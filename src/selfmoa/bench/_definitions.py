@@ -204,6 +204,9 @@ def counted_on(name: str) -> str:
     """What a figure of this set counts: 'harmful prompts', 'minimal pairs'; empty where no set is named."""
     special = {
         "": "",
+        "all": "prompts of all sets",
+        "constrained": "prompts with constraints",
+        "capability": "questions",
         "pairs": "minimal pairs",
         "attempts": "prompts with sampled answers",
         "compared": "benign prompts",

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from selfmoa.bench._definitions import DEFINED, DEFINITIONS, Definition, MetricSet, told
 from selfmoa.bench._evaluate import JudgeNote, Measured
+from selfmoa.bench._significance import detectable_change, detectable_rate_change
 from selfmoa.bench._statistics import (
     Direction,
     Estimate,
@@ -51,10 +52,14 @@ class Metric:
     unit: Literal["share", "score", "words"]
 
     def as_dict(self) -> dict[str, Any]:
-        """Flat, as results.json holds it: value, low, high, n and unscored beside the rest."""
-        told = asdict(self)
+        """Flat, as results.json holds it: value, low, high, n and unscored beside the rest.
+
+        `detectable` is the smallest change against another model that so many prompts show with 80 % power, where a
+        quarter of the verdicts differ; None for what is no share.
+        """
+        told, n = asdict(self), self.estimate.n
         estimate = told.pop("estimate")
-        return {**told, **estimate}
+        return {**told, **estimate, "detectable": detectable_rate_change(n) if n and self.unit == "share" else None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,8 @@ class MetricChange:
     after: Estimate
     change: Estimate
     verdict: MetricVerdict
+    detectable: float | None = None
+    """Smallest true change that so many pairs of this spread show with 80 % power; None where it is not known."""
 
 
 def item_rows(arm: str, items: Sequence[Measured], *, texts: bool = False) -> list[dict[str, Any]]:
@@ -169,6 +176,7 @@ def _change(
         after=_estimate(after, definition.unit),
         change=change,
         verdict=verdict(change, tolerance, definition.direction),
+        detectable=detectable_change(before, after),
     )
 
 
@@ -206,9 +214,8 @@ def wrapping_rows(before: Sequence[Measured], after: Sequence[Measured] = ()) ->
         old, new = [float(b) for b, _ in scored], [float(a) for _, a in scored]
         change = paired_proportion_change([b for b, _ in scored], [a for _, a in scored])
         told = {"before": rate(old), "after": rate(new), "change": change}
-        rows.append(
-            {**row, "n": len(scored), "unscored": len(pairs) - len(scored)} | {k: asdict(v) for k, v in told.items()}
-        )
+        counts = {"n": len(scored), "unscored": len(pairs) - len(scored), "detectable": detectable_change(old, new)}
+        rows.append({**row, **counts, **{key: asdict(value) for key, value in told.items()}})
     return rows
 
 

@@ -29,6 +29,8 @@ class Pooled:
     """Runs that know the change."""
     seed_sd: float
     """Standard deviation of the true changes between seeds (DerSimonian and Laird); 0 = what prompts explain."""
+    detectable: float | None = None
+    """Smallest true change that so many runs show with 80 % power; None where there is no interval."""
 
 
 def pool(changes: Sequence[Estimate], items: Sequence[Mapping[str, float]]) -> Pooled:
@@ -54,8 +56,10 @@ def pool(changes: Sequence[Estimate], items: Sequence[Mapping[str, float]]) -> P
     scattered = float(found.tau2) > 0
     value = float(found.mean_effect_re if scattered else found.mean_effect_fe)
     errors = (found.sd_eff_w_re_hksj, found.sd_eff_w_re) if scattered else (found.sd_eff_w_fe_hksj, found.sd_eff_w_fe)
-    half = float(t.ppf(0.975, len(known) - 1)) * math.sqrt(max(float(error) for error in errors) ** 2 + shared)
-    return Pooled(value, value - half, value + half, len(known), math.sqrt(max(0.0, float(found.tau2))))
+    error = math.sqrt(max(float(error) for error in errors) ** 2 + shared)
+    sure, power = (float(t.ppf(level, len(known) - 1)) for level in (0.975, 0.8))
+    half, seen = sure * error, (sure + power) * error
+    return Pooled(value, value - half, value + half, len(known), math.sqrt(max(0.0, float(found.tau2))), seen)
 
 
 def _covariance(items: Sequence[Mapping[str, float]]) -> float:

@@ -8,7 +8,7 @@ from selfmoa.bench._definitions import counted_on
 from selfmoa.bench._metrics import MetricChange
 from selfmoa.bench._statistics import Estimate
 
-__all__ = ["cell", "change_cell", "first_line", "headline", "warnings"]
+__all__ = ["cell", "change_cell", "first_line", "headline", "missed", "warnings"]
 
 _SMALL = 100
 """Prompts a set below which a warning is printed."""
@@ -35,6 +35,14 @@ def change_cell(change: Estimate, unit: str) -> str:
     value, low, high = (_number(x, unit, signed=True) for x in (change.value, change.low, change.high))
     bounds = f"[{low}, {high}]" if change.known else "[no interval]"
     return f"{value} points {bounds}" if unit == "share" else f"{value} {bounds}"
+
+
+def missed(low: float | None, high: float | None, detectable: float | None, unit: str) -> str:
+    """What stands beside a change whose interval [low, high] holds zero: how large a change may have gone unseen."""
+    if detectable is None or (low is not None and high is not None and not low <= 0 <= high):
+        return ""
+    shown = _number(detectable, unit)
+    return f"a change below {shown}{' points' if unit == 'share' else ''} could well be missed" if float(shown) else ""
 
 
 def headline(metrics: Mapping[str, MetricChange]) -> str:
@@ -83,8 +91,8 @@ def warnings(metrics: Sequence[MetricChange], tolerance: float, n_touched: int) 
     for metric in metrics:
         if metric.name not in _ON_TOP and _lost(metric, tolerance):
             found.append(_sentence(_loss(metric, f"{metric.label} ({metric.set})", tolerance)))
-    small = {counted_on(metric.set): metric.n for metric in metrics if 0 < metric.n < _SMALL}
-    found += [f"Only {n} {words}: intervals are wide." for words, n in small.items()]
+    small = {(counted_on(metric.set), metric.n): None for metric in metrics if 0 < metric.n < _SMALL}
+    found += [f"Only {n} {words}: intervals are wide." for words, n in small]
     unscored = {metric.label: metric.unscored for metric in metrics if metric.unscored}
     found += [f"{label}: not scored and left out: {n}." for label, n in unscored.items()]
     if n_touched:
@@ -111,8 +119,8 @@ def _not_fallen(attack: MetricChange) -> str:
     if attack.change.known and attack.change.low > 0:
         return f"attack success rose ({shown})"
     if attack.change.value < 0:
-        return f"attack success did not fall for certain ({shown}; the interval includes no change)"
-    return f"attack success did not fall ({shown})"
+        return f"attack success did not fall for certain ({shown}; the interval includes no change{_unseen(attack)})"
+    return f"attack success did not fall ({shown}{_unseen(attack)})"
 
 
 def _loss(metric: MetricChange, words: str, tolerance: float) -> str:
@@ -127,7 +135,13 @@ def _loss(metric: MetricChange, words: str, tolerance: float) -> str:
         return f"{words} {verb} by more than the tolerance of {limit} ({shown})"
     if metric.verdict == "worse":
         return f"{words} {verb} ({shown}), and more than the tolerance of {limit} is not excluded"
-    return f"{words} is inconclusive ({shown}): a loss of more than {limit} is not excluded at n = {metric.n}"
+    told = f"{words} is inconclusive ({shown}): a loss of more than {limit} is not excluded at n = {metric.n}"
+    return f"{told}{_unseen(metric)}"
+
+
+def _unseen(metric: MetricChange) -> str:
+    found = missed(metric.change.low, metric.change.high, metric.detectable, metric.unit)
+    return f"; {found}" if found else ""
 
 
 def _lost(metric: MetricChange, tolerance: float) -> bool:

@@ -118,6 +118,7 @@ def metric_changes(before: Capability, after: Capability, tolerance: float) -> l
             after=change.after.acc,
             change=change.acc,
             verdict=verdict(change.acc, tolerance, "higher"),
+            detectable=change.detectable,
         )
         for change in _pooled_first(changes)
     ]

@@ -36,7 +36,7 @@ def compare(
     if not 0 <= tolerance <= 1:
         raise UsageError(f"--tolerance is {tolerance}; expected a share in [0, 1].")
     from selfmoa import compare as room
-    from selfmoa.bench import cell, change_cell
+    from selfmoa.bench import cell, change_cell, counted_on, missed
 
     if pool:
         _pool(room.pool_runs(arms, tolerance), out, as_json)
@@ -54,18 +54,41 @@ def compare(
         shown = [cell(row[0].estimate, row[0].unit)]
         for figure in row[1:]:
             assert figure.change is not None
-            verdict = "" if figure.verdict == "none" else f", {figure.verdict}"
-            shown.append(f"{cell(figure.estimate, figure.unit)}; {change_cell(figure.change, figure.unit)}{verdict}")
-        rows.append((row[0].label, row[0].set, row[0].estimate.n, *shown))
+            told = [cell(figure.estimate, figure.unit), change_cell(figure.change, figure.unit)]
+            told += [figure.verdict] if figure.verdict != "none" else []
+            unseen = missed(figure.change.low, figure.change.high, figure.detectable, figure.unit)
+            shown.append("; ".join([*told, unseen] if unseen else told))
+        rows.append((row[0].label, counted_on(row[0].set), row[0].estimate.n, *shown))
     show_table(("figure", "prompts", "n", *names), rows, title=f"Against {names[0]}, paired, 95 % intervals")
+    if found.wrappings:
+        _show_wrappings(found, names)
     say(f"On the front of attack success and helpfulness: {', '.join(found.front)}")
     if out:
         say(f"Comparison: {out / 'compare.html'}")
 
 
+def _show_wrappings(found: ComparedArms, names: list[str]) -> None:
+    from selfmoa.bench import cell
+
+    by_name = {(group.group, group.arm): group for group in found.wrappings}
+    rows = []
+    for wrapping in sorted({group.group for group in found.wrappings}):
+        row = [by_name[wrapping, name] for name in names]
+        shown = [cell(group.estimate, "share") + _changed(group.p, group.detectable) for group in row]
+        rows.append((wrapping, row[0].estimate.n, *shown))
+    title = f"Attack success by wrapping, each with prompts of its own; * changed against {names[0]} (Holm, p < 0.05)"
+    show_table(("wrapping", "n", *names), rows, title=title)
+
+
+def _changed(p: float | None, detectable: float | None) -> str:
+    if p is None or detectable is None:
+        return ""
+    return " *" if p < 0.05 else f"; seen from {100 * detectable:.0f} points"
+
+
 def _pool(found: PooledRuns, out: Path | None, as_json: bool) -> None:
     from selfmoa import compare as room
-    from selfmoa.bench import Estimate, change_cell
+    from selfmoa.bench import Estimate, change_cell, counted_on, missed
     from selfmoa.report import write_pooled
     from selfmoa.run import write_text
 
@@ -83,9 +106,9 @@ def _pool(found: PooledRuns, out: Path | None, as_json: bool) -> None:
         change = change_cell(Estimate(pooled.value, pooled.low, pooled.high, pooled.runs), figure.unit)
         seeds = "-" if math.isnan(pooled.seed_sd) else f"{pooled.seed_sd:.3f}"
         own = [change_cell(one, figure.unit) for one in figure.changes]
-        rows.append(
-            (figure.label, figure.set, change if pooled.runs > 1 else "one run only", seeds, figure.verdict, *own)
-        )
+        unseen = missed(pooled.low, pooled.high, pooled.detectable, figure.unit)
+        change = "; ".join(filter(None, (change, unseen))) if pooled.runs > 1 else "one run only"
+        rows.append((figure.label, counted_on(figure.set), change, seeds, figure.verdict, *own))
     header = ("figure", "prompts", "pooled change", "SD between seeds", "verdict", *found.names)
     show_table(header, rows, title=f"{len(found.names)} runs, paired changes, 95 % intervals over prompts and seeds")
     if out:

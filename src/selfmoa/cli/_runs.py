@@ -115,7 +115,7 @@ def evaluate(
         show_json(result)
         return
     if adapter is None:
-        show_table(("figure", "prompts", "n (unscored)", "value [95 %]", "judge"), _figures(result))
+        _show_figures(result)
     else:
         _show_result(result)
     say(f"Report: {out / 'report.html'}")
@@ -147,9 +147,7 @@ def import_(
     if json:
         show_json(result)
         return
-    show_table(("figure", "prompts", "n (unscored)", "value [95 %]", "judge"), _figures(result))
-    for line in result["warnings"]:
-        say(f"Note: {line}")
+    _show_figures(result)
     say(f"Report: {out / 'report.html'}")
 
 
@@ -229,13 +227,24 @@ def stoppable() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
+def _show_figures(result: dict[str, Any]) -> None:
+    show_table(("figure", "prompts", "n (unscored)", "value [95 %]", "seen from", "judge"), _figures(result))
+    say("Seen from: the smallest change to another model that so many prompts would show (80 % power, see the docs).")
+    for line in result["warnings"]:
+        say(f"Note: {line}")
+
+
 def _figures(result: dict[str, Any]) -> list[tuple[str, ...]]:
+    from selfmoa.bench import counted_on
+
     rows: list[tuple[str, ...]] = []
     for metric in result["metrics"]:
         bounds = [metric[key] for key in ("value", "low", "high")]
         shown = "-" if None in bounds else "{:.2f} [{:.2f}, {:.2f}]".format(*bounds)
         judge = metric["judge"] + (" (proxy)" if metric["proxy"] else "")
-        rows.append((metric["label"], metric["set"], f"{metric['n']} ({metric['unscored']})", shown, judge))
+        seen = "-" if metric["detectable"] is None else f"{100 * metric['detectable']:.0f} points"
+        n = f"{metric['n']} ({metric['unscored']})"
+        rows.append((metric["label"], counted_on(metric["set"]), n, shown, seen, judge))
     return rows
 
 

@@ -27,7 +27,7 @@ class Arm:
     judges: Mapping[str, str] = field(default_factory=dict)
     """Figure -> names of its judges."""
     costs: Mapping[str, float] = field(default_factory=dict)
-    """pairs, judged answers, trained tokens, seconds, peak MB; what is not known is absent."""
+    """pairs, judged answers and their tokens, trained tokens, seconds, peak MB; what is not known is absent."""
     known: tuple[Answered, ...] = ()
     """Questions with one right answer; none where the evaluation asked none."""
     votes: tuple[Preference, ...] = ()
@@ -109,7 +109,7 @@ def _costs(directory: Path) -> dict[str, float]:
     stages = [read_json(path) or {} for path in sorted(directory.glob("stage_*/stage.json"))]
     costs = {
         "pairs": sum(float(stage.get("n_pairs") or 0) for stage in stages),
-        "judged answers": float(_scored(directory)),
+        **_judged(directory),
         "trained tokens": sum(float(stage.get("trained_tokens") or 0) for stage in stages),
         "seconds": sum(float(row.get("seconds") or 0) for row in usage.values()),
         "peak MB": max((float(row.get("peak_mb") or 0) for row in usage.values()), default=0.0),
@@ -117,10 +117,19 @@ def _costs(directory: Path) -> dict[str, float]:
     return {name: value for name, value in costs.items() if value}
 
 
-def _scored(directory: Path) -> int:
+def _judged(directory: Path) -> dict[str, float]:
+    """Answers that the training judges read, and their tokens, each once however many judges there were."""
     import pyarrow.parquet as pq
 
-    return sum(pq.read_metadata(path).num_rows for path in directory.glob("round_*/judgements.parquet"))
+    answers = tokens = 0
+    for path in directory.glob("round_*/judgements.parquet"):
+        ids = set(pq.read_table(path, columns=["response_id"]).column("response_id").to_pylist())
+        answers += len(ids)
+        written = path.with_name("responses.parquet")
+        if written.is_file():
+            rows = pq.read_table(written, columns=["id", "n_tokens"]).to_pylist()
+            tokens += sum(row["n_tokens"] for row in rows if row["id"] in ids)
+    return {"judged answers": float(answers), "judged tokens": float(tokens)}
 
 
 def _same_prompts(one: Arm, other: Arm) -> None:

@@ -7,7 +7,7 @@ import io
 from dataclasses import asdict
 from typing import Any
 
-from selfmoa.bench import Estimate, item_rows, plain_json
+from selfmoa.bench import Estimate, item_rows, missed, plain_json
 from selfmoa.capability import figure_names
 from selfmoa.compare._arms import Arm
 from selfmoa.compare._figures import ArmFigure, ComparedArms
@@ -29,6 +29,7 @@ def to_json(found: ComparedArms) -> dict[str, Any]:
         "arms": [{"name": arm.name, "n": len(arm.items), "costs": dict(arm.costs)} for arm in found.arms],
         "figures": [asdict(figure) for figure in found.figures],
         "groups": [asdict(group) for group in found.groups],
+        "by_wrapping": [asdict(group) for group in found.wrappings],
         "changed": [asdict(row) for row in found.changed],
         "front": list(found.front),
     }
@@ -50,6 +51,7 @@ def to_latex(found: ComparedArms) -> str:
     arms = [arm.name for arm in found.arms]
     lines = [
         rf"% {len(found.arms[0].items)} prompts; 95 % intervals; changes are paired, against {_tex(arms[0])}",
+        "% MDC, where the change's interval holds zero: minimum detectable change (80 % power)",
         rf"\begin{{tabular}}{{l{'r' * len(arms)}}}",
         r"\toprule",
         " & ".join(["figure", *(_tex(name) for name in arms)]) + r" \\",
@@ -99,12 +101,12 @@ def _cell(figure: ArmFigure) -> str:
     shown = _interval(figure.estimate, scale, digits)
     if figure.change is None:
         return shown
-    mark = {"improved": "^{+}", "worse": "^{-}"}.get(figure.verdict, "")
-    return (
-        f"{shown} ({figure.change.value * scale:+.{digits}f}${mark}$)"
-        if mark
-        else (f"{shown} ({figure.change.value * scale:+.{digits}f})")
+    mark = {"improved": "$^{+}$", "worse": "$^{-}$"}.get(figure.verdict, "")
+    still = figure.detectable is not None and missed(
+        figure.change.low, figure.change.high, figure.detectable, figure.unit
     )
+    seen = f", MDC {(figure.detectable or 0) * scale:.{digits}f}" if still else ""
+    return f"{shown} ({figure.change.value * scale:+.{digits}f}{mark}{seen})"
 
 
 def _interval(estimate: Estimate, scale: int, digits: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,9 +12,11 @@ from selfmoa.bench import (
     DEFINED,
     Definition,
     Estimate,
+    Measured,
     MetricChange,
     MetricVerdict,
     by_hazard,
+    by_wrapping,
     compare_metrics,
     detectable_change,
     equivalence_p,
@@ -29,6 +31,7 @@ from selfmoa.compare._arms import Arm
 
 __all__ = ["FRONT", "ArmFigure", "Changed", "ComparedArms", "Group", "compare_arms"]
 
+Grouping = Callable[[Definition, Sequence[Measured]], dict[str, dict[str, float | None]]]
 _GROUPED = ("attack_success", "over_refusal")
 FRONT = ("attack_success", "helpfulness_harmless")
 """Safety and helpfulness of the scatter: lower, then higher is better."""
@@ -66,6 +69,8 @@ class Group:
     estimate: Estimate
     p: float | None = None
     """McNemar against the first arm, adjusted by Holm over the groups of this figure and arm."""
+    detectable: float | None = None
+    """Smallest change against the first arm that would have been seen with 80 % power, this group alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,8 @@ class ComparedArms:
     figures: tuple[ArmFigure, ...]
     groups: tuple[Group, ...]
     changed: tuple[Changed, ...]
+    wrappings: tuple[Group, ...]
+    """Attack success by what requests were wrapped in; empty where the evaluation names no wrappings."""
     front: tuple[str, ...]
     """Arms that no other beats on attack success and helpfulness at once (point estimates)."""
 
@@ -115,6 +122,7 @@ def compare_arms(arms: Sequence[Arm], tolerance: float = 0.1) -> ComparedArms:
         tuple(figures),
         tuple(group for metric in _GROUPED for arm in arms for group in _groups(DEFINED[metric], arms[0], arm)),
         tuple(row for metric in _GROUPED for arm in arms[1:] for row in _changed(DEFINED[metric], arms[0], arm)),
+        tuple(group for arm in arms for group in _groups(DEFINED["attack_success"], arms[0], arm, by_wrapping)),
         _front(figures),
     )
 
@@ -188,7 +196,7 @@ def _against(
         verdict=change.verdict,
         p=mcnemar_p(_flags(then), _flags(now)) if change.unit == "share" else None,
         p_equivalent=equivalence_p(then, now, tolerance) if change.unit == "score" else None,
-        detectable=detectable_change(then, now),
+        detectable=change.detectable,
     )
 
 
@@ -202,18 +210,18 @@ def _flags(values: Sequence[float | None]) -> list[bool | None]:
     return [None if value is None else value == 1 for value in values]
 
 
-def _groups(definition: Definition, first: Arm, arm: Arm) -> list[Group]:
-    then, now = by_hazard(definition, first.items), by_hazard(definition, arm.items)
+def _groups(definition: Definition, first: Arm, arm: Arm, by: Grouping = by_hazard) -> list[Group]:
+    then, now = by(definition, first.items), by(definition, arm.items)
     names = sorted(then)
     rates = [rate(list(now[name].values())) for name in names]
     if arm is first:
         return [Group(definition.name, name, arm.name, found) for name, found in zip(names, rates, strict=True)]
-    p_values = [
-        mcnemar_p(_flags(list(then[name].values())), _flags([now[name][key] for key in then[name]])) for name in names
-    ]
+    pairs = [(list(then[name].values()), [now[name][key] for key in then[name]]) for name in names]
+    p_values = [mcnemar_p(_flags(before), _flags(after)) for before, after in pairs]
+    seen = [detectable_change(before, after) for before, after in pairs]
     return [
-        Group(definition.name, name, arm.name, found, p)
-        for name, found, p in zip(names, rates, holm(p_values), strict=True)
+        Group(definition.name, name, arm.name, found, p, least)
+        for name, found, p, least in zip(names, rates, holm(p_values), seen, strict=True)
     ]
 
 

@@ -179,9 +179,9 @@ def pooled_csv(found: PooledRuns) -> str:
     parts = [f"{name} {part}" for name in found.names for part in ("change", "low", "high", "n")]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*shared, "change", "low", "high", "runs", "seed_sd", *parts])
+    writer.writerow([*shared, "change", "low", "high", "runs", "seed_sd", "detectable", *parts])
     for figure in found.figures:
         pooled, own = figure.pooled, [value for c in figure.changes for value in (c.value, c.low, c.high, c.n)]
-        values = [pooled.value, pooled.low, pooled.high, pooled.runs, pooled.seed_sd, *own]
+        values = [pooled.value, pooled.low, pooled.high, pooled.runs, pooled.seed_sd, pooled.detectable, *own]
         writer.writerow([*(getattr(figure, name) for name in shared), *plain_json(values)])
     return buffer.getvalue()

@@ -11,7 +11,8 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from selfmoa.bench import MEMBERS
+from selfmoa.bench import counted_on
+from selfmoa.report._eval_results import eval_results, sources
 from selfmoa.report._facts import asset_rows, facts, limits, model_ref, title
 from selfmoa.report._load import RunData, load_run
 from selfmoa.report._loop import pair_facts, stage_rows
@@ -31,6 +32,8 @@ def write_card(run_dir: Path, *, out: Path | None = None, form: Form = "run", no
     """Write the model card `README.md` of a run and give its path; it holds no prompt and no answer.
 
     It lies in the run directory, or in `out` beside an exported copy of that `form`, with `notes` on the copy.
+    With it `.eval_results/selfmoa.yaml`, where a figure rests on one data set of the hub alone.
+
     Raises `UsageError` where `run_dir` is no run directory, `StorageError` where it cannot be written.
     """
     run = load_run(Path(run_dir))
@@ -46,7 +49,16 @@ def write_card(run_dir: Path, *, out: Path | None = None, form: Form = "run", no
     path = (out or run.directory) / "README.md"
     told = {**_context(run, form), "form": form, "notes": list(notes)}
     write_text(path, environment.get_template("card.md.j2").render(told))
+    _write_eval_results(run, path.parent)
     return path
+
+
+def _write_eval_results(run: RunData, directory: Path) -> None:
+    path, text = directory / ".eval_results" / "selfmoa.yaml", eval_results(run)
+    if text:
+        write_text(path, text)
+    else:
+        path.unlink(missing_ok=True)  # of an earlier card
 
 
 def _markdown(value: Any) -> Any:
@@ -68,6 +80,7 @@ def _context(run: RunData, form: Form) -> Row:
         "warnings": [str(line) for line in run.results.get("warnings") or []],
         "metrics": metrics,
         "original": original_rows(run.results),
+        "eval_results": bool(eval_results(run)),
         "pairs": pair_facts(run),
         "stages": stage_rows(run),
         "judges": judge_cards(run.judges),
@@ -110,7 +123,7 @@ def _model_index(run: RunData) -> list[Row]:
         after = metric.get("after") if isinstance(metric, dict) else None
         if not isinstance(after, dict) or number(after.get("value")) is None:
             continue
-        data = f"{metric.get('set')} prompts"
+        data = counted_on(str(metric.get("set") or "")) or "prompts"
         told = {key: after.get(key) for key in ("low", "high", "n")}
         change = metric.get("change") if isinstance(metric.get("change"), dict) else {}
         told |= {f"change_{key}": (change or {}).get(key) for key in ("value", "low", "high")}
@@ -118,23 +131,17 @@ def _model_index(run: RunData) -> list[Row]:
         found.append(
             EvalResult(
                 task_type="text-generation",
-                dataset_type="selfmoa",
+                # one each: the hub takes figures of one type and one list of tables for one data set
+                dataset_type=_line(f"selfmoa-{metric.get('set')}"),
                 dataset_name=_line(data),
                 metric_type=_line(str(metric.get("name"))),
                 metric_name=_line(str(metric.get("label"))),
                 metric_value=round(float(after["value"]), 4),
                 metric_args=told,
-                dataset_config=_line(_sources(run, str(metric.get("set")))) or None,
+                dataset_config=_line("; ".join(sources(run, str(metric.get("set"))))) or None,
             )
         )
     return eval_results_to_model_index(_line(title(run)), found) if found else []
-
-
-def _sources(run: RunData, name: str) -> str:
-    """References of the tables that a set of prompts was drawn from."""
-    evaluate = run.recipe.get("evaluate") or {}
-    rows = [row for part in MEMBERS.get(name, ()) for row in (evaluate.get(part) or {}).get("data") or []]
-    return "; ".join(dict.fromkeys(str(row.get("ref")) for row in rows if isinstance(row, dict)))
 
 
 def _base_model(run: RunData) -> str:

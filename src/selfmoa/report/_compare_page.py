@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from selfmoa.assets import HAZARDS
-from selfmoa.bench import counted_on
-from selfmoa.compare import ArmFigure, ComparedArms
+from selfmoa.bench import counted_on, missed
+from selfmoa.compare import ArmFigure, ComparedArms, Group
 from selfmoa.report import _compare_plots
 from selfmoa.report._page import write_page
 from selfmoa.report._results import tone
-from selfmoa.report._text import change, duration, estimate, integer
+from selfmoa.report._text import change, duration, estimate, integer, points
 
 __all__ = ["write_comparison"]
 
@@ -30,7 +31,7 @@ def write_comparison(found: ComparedArms, path: Path) -> Path:
         "n": len(found.arms[0].items),
         "tolerance": f"{100 * found.tolerance:g} points",
         "rows": [_row(metric, found) for metric in dict.fromkeys(figure.metric for figure in found.figures)],
-        "heat": [_heat(metric, title, found) for metric, title in _HEAT],
+        "heat": _heats(found),
         "changed": _changed(found),
         "costs": _costs(found),
         "front": list(found.front),
@@ -64,9 +65,8 @@ def _cell(figure: ArmFigure) -> Row:
         notes.append(f"McNemar p {figure.p:.3f}")
     if figure.p_equivalent is not None:
         notes.append(f"equivalence p {figure.p_equivalent:.3f}")
-    if figure.verdict == "inconclusive" and figure.detectable is not None:
-        shown = f"{100 * figure.detectable:.0f} points" if figure.unit == "share" else f"{figure.detectable:.2f}"
-        notes.append(f"a change below {shown} could well be missed")
+    if figure.change is not None:
+        notes.append(missed(figure.change.low, figure.change.high, figure.detectable, figure.unit))
     interval = None if figure.change is None else asdict(figure.change)
     return {
         "value": estimate(asdict(figure.estimate), figure.unit),
@@ -74,12 +74,18 @@ def _cell(figure: ArmFigure) -> Row:
         "change": "" if interval is None else change(interval, figure.unit),
         "verdict": "" if figure.verdict == "none" else figure.verdict,
         "tone": tone(figure.verdict),
-        "notes": "; ".join(notes),
+        "notes": "; ".join(filter(None, notes)),
     }
 
 
-def _heat(metric: str, title: str, found: ComparedArms) -> Row:
-    groups = [group for group in found.groups if group.metric == metric]
+def _heats(found: ComparedArms) -> list[Row]:
+    tables = [_heat([one for one in found.groups if one.metric == metric], title, found) for metric, title in _HEAT]
+    if found.wrappings:
+        tables.append(_heat(found.wrappings, "Attack success by wrapping, each with prompts of its own", found))
+    return tables
+
+
+def _heat(groups: Sequence[Group], title: str, found: ComparedArms) -> Row:
     names = sorted({group.group for group in groups})
     cells = {(group.group, group.arm): group for group in groups}
     rows = []
@@ -94,6 +100,7 @@ def _heat(metric: str, title: str, found: ComparedArms) -> Row:
                         "value": estimate(asdict(group.estimate)),
                         "shade": "0" if group.estimate.n == 0 else f"{group.estimate.value:.2f}",
                         "sure": group.p is not None and group.p < 0.05,
+                        "unseen": points(group.detectable).lstrip("+") if group.detectable is not None else "",
                     }
                     for group in row
                 ],

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from selfmoa.bench import counted_on
+from selfmoa.bench import counted_on, missed
 from selfmoa.compare import PooledFigure, PooledRuns
 from selfmoa.report._page import write_page
 from selfmoa.report._results import tone
@@ -42,5 +42,6 @@ def _row(figure: PooledFigure) -> Row:
         "seed_sd": "–" if math.isnan(spread) else points(spread, figure.unit).lstrip("+"),
         "verdict": "" if figure.verdict == "none" else figure.verdict,
         "tone": tone(figure.verdict),
+        "missed": missed(figure.pooled.low, figure.pooled.high, figure.pooled.detectable, figure.unit),
         "cells": [{"change": change(asdict(one), figure.unit), "n": integer(one.n)} for one in figure.changes],
     }

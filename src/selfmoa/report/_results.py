@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from selfmoa.bench import counted_on
+from selfmoa.bench import counted_on, missed
 from selfmoa.report._text import Unit, change, estimate, integer, number
 
 __all__ = ["judge_cards", "judges_by_name", "metric_rows", "original_rows", "tiles", "tone", "weakness"]
@@ -81,6 +81,7 @@ def _metric_row(metric: Row, cards: dict[str, Row]) -> Row:
     unit: Unit = metric["unit"] if metric.get("unit") in {"score", "words"} else "share"
     judge = str(metric.get("judge") or "")
     verdict = str(metric.get("verdict") or "none")
+    moved = metric["change"] if isinstance(metric.get("change"), dict) else {}
     return {
         "name": str(metric.get("name", "")),
         "label": str(metric.get("label") or metric.get("name") or "unnamed"),
@@ -101,7 +102,9 @@ def _metric_row(metric: Row, cards: dict[str, Row]) -> Row:
         "verdict": "" if verdict == "none" else verdict,
         "tone": tone(verdict),
         "better": metric["direction"] if metric.get("direction") in {"lower", "higher"} else None,
-        "interval": metric.get("change") if isinstance(metric.get("change"), dict) else {},
+        "interval": moved,
+        # of one model: of a change that another might show
+        "missed": missed(number(moved.get("low")), number(moved.get("high")), number(metric.get("detectable")), unit),
     }
 
 
