@@ -164,8 +164,8 @@ def _bootstrap(
     generator = np.random.default_rng(seed)
     means = []
     for _ in range(_RESAMPLES // _CHUNK):  # in chunks: 500 x clusters numbers at once
-        drawn = generator.multinomial(clusters, np.full(clusters, 1 / clusters), size=_CHUNK)
-        means.append((drawn @ sums) / (drawn @ counts))
+        drawn = generator.integers(clusters, size=(_CHUNK, clusters), dtype=np.int32)  # 10 x faster than multinomial
+        means.append(sums[drawn].sum(1) / counts[drawn].sum(1))
     low, high = np.quantile(np.concatenate(means), _levels(clusters))
     return Estimate(value, *_clip(float(low), float(high), lowest), n, unscored)
 
