@@ -16,7 +16,8 @@ def with_room(cache: Any, tokens: int) -> None:
     transformers' layers copy everything that they hold at every token, a quarter of the time of a small model.
     Layers of another kind (sliding window, linear attention) stay as they are.
     """
-    cache.layers = [_roomy(layer, tokens) for layer in cache.layers]
+    for place, layer in enumerate(cache.layers):  # one by one: never two whole caches at once
+        cache.layers[place] = _roomy(layer, tokens)
 
 
 def _roomy(layer: Any, tokens: int) -> Any:

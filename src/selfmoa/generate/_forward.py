@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from selfmoa.generate._memory import give_back_memory
 from selfmoa.generate._prompts import Prompts, batches_by_prompt, read_prompts
 
 __all__ = ["states", "token_logprobs"]
@@ -37,6 +38,7 @@ def token_logprobs(
         per_token = torch.cat([_taken(logits, wanted) for logits, wanted in parts], dim=1).cpu()
         for place, index in enumerate(chosen):
             results[index] = per_token[place, : len(rows[index][1])].numpy()
+        give_back_memory()
     return results
 
 
@@ -76,6 +78,7 @@ def states(
             for place, found in enumerate(_states_of(net, forward, prompts, answers, int(tokenizer.pad_token_id))):
                 for number, layer in enumerate(layers):
                     results[number, batch[place]] = _pooled(found[layer].float(), window)
+            give_back_memory()
     return results
 
 

@@ -14,6 +14,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from selfmoa.generate._cache import with_room
+from selfmoa.generate._memory import give_back_memory
 from selfmoa.generate._prompts import Prompts, read_prompts
 from selfmoa.recipe import Sampling
 
@@ -24,14 +25,22 @@ _CANDIDATES = (128, 1024)
 _COMPACT_AT = 0.125
 """Share of finished rows at which the running batch is made smaller (a copy of its cache)."""
 
+_TOKENS = 12_000
+"""Tokens that a batch may hold: the cache of keys and values of a model of 135M is half a gigabyte then."""
+
 Ended = tuple[str, int, Literal["eos", "length"]]
 
 
 def _by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
-    """Indices, longest first, in batches: little padding, and the largest batch comes first."""
+    """Indices, longest first, in batches: little padding, and the largest batch comes first.
+
+    `lengths` are tokens, those to be written included; a batch holds fewer rows where they are long.
+    """
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+    while order:
+        rows = min(batch_size, max(1, _TOKENS // lengths[order[0]]))
+        yield order[:rows]
+        order = order[rows:]
 
 
 def sample(
@@ -47,11 +56,12 @@ def sample(
     ids = [tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts]
     ends = _ends(net, tokenizer)
     results: list[Ended] = [("", 0, "eos")] * len(prompts)
-    for number, batch in enumerate(_by_length([len(row) for row in ids], batch_size)):
+    for number, batch in enumerate(_by_length([len(row) + sampling.max_new_tokens for row in ids], batch_size)):
         generator = torch.Generator(device=net.device).manual_seed(seed + number)
         rows = _decode(net, [ids[index] for index in batch], sampling, ends, generator, int(tokenizer.pad_token_id))
         for index, (kept, finish) in zip(batch, rows, strict=True):
             results[index] = (str(tokenizer.decode(kept, skip_special_tokens=True)), len(kept), finish)
+        give_back_memory()
     return results
 
 
