@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from selfmoa.generate._endpoint import Endpoint, EndpointGenerator
 from selfmoa.generate._ledger import Charge, Ledger
+from selfmoa.generate._memory import give_back_memory
 from selfmoa.generate._openers import DECLINING_OPENERS, SAFE_SYSTEM_PROMPT
 from selfmoa.generate._protocol import Generation, Generator, Request, Unanswered
 from selfmoa.generate._scripted import ScriptedGenerator
@@ -27,6 +28,7 @@ __all__ = [
     "Request",
     "ScriptedGenerator",
     "Unanswered",
+    "give_back_memory",
     "load_plain",
     "load_tokenizer",
     "save_merged",

@@ -46,8 +46,11 @@ def keep_freed_memory() -> None:
         libc.mallopt(option, value)
 
 
-def give_back_memory() -> None:
-    """Between batches: batches of many shapes leave holes that no later one fits into, gigabytes after some minutes."""
+def give_back_memory(kept: int = _KEPT) -> None:
+    """Between batches: batches of many shapes leave holes that no later one fits into, gigabytes after some minutes.
+
+    `kept` bytes may stay.
+    """
     libc = _libc()
-    if libc is not None and psutil.Process().memory_info().rss - libc.mallinfo2().used > _KEPT:
+    if libc is not None and psutil.Process().memory_info().rss - libc.mallinfo2().used > kept:
         libc.malloc_trim(0)

@@ -12,6 +12,7 @@ import torch
 from transformers import TrainerCallback
 
 from selfmoa.errors import StorageError
+from selfmoa.generate import give_back_memory
 
 __all__ = ["OnProgress", "TrainOutcome", "Watch", "saturated"]
 
@@ -76,6 +77,10 @@ def saturated(evaluations: list[dict[str, Any]]) -> bool:
     return perfect and before > middle > last
 
 
+_KEPT = 2**30
+"""Bytes that may stay between steps: a step needs most of them again."""
+
+
 class Watch(TrainerCallback):
     """Writes metrics to JSONL, reports progress, keeps the best epoch's weights, stops on saturation."""
 
@@ -116,6 +121,7 @@ class Watch(TrainerCallback):
         self._write(json.dumps(row) + "\n", "a")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        give_back_memory(_KEPT)
         if self._on_progress is not None:
             self._on_progress(
                 min(1.0, state.global_step / max(state.max_steps, 1)),
