@@ -21,18 +21,15 @@ tensors = [torch.ones(2**18 * 64) for _ in range(14)]  # 64 MB each
 full = resident()
 del tensors[:-1]  # the last one lies above the hole
 freed = resident()
-give_back_memory(2**30)
-kept = resident()
 give_back_memory()
-print(json.dumps([number - start for number in (full, freed, kept, resident())]))
+print(json.dumps([number - start for number in (full, freed, resident())]))
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator is told what to keep")
 def test_freed_memory_stays_until_there_is_too_much_of_it() -> None:
     ended = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
-    full, freed, kept, given_back = json.loads(ended.stdout)
+    full, freed, given_back = json.loads(ended.stdout)
     assert full > 850
     assert freed > 850, "freed memory went back to the system"
-    assert kept > 850, "a gigabyte may stay"
     assert given_back < 150

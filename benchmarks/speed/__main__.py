@@ -66,40 +66,29 @@ def row_of(part: parts.Part) -> dict[str, Any]:
     }
 
 
-def loop_of(found: dict[str, parts.Part]) -> dict[str, Any]:
-    """The whole loop by its parts: the demo's shares of time, stretched by what the plain way of each costs."""
-    n = min(len(part.ours.costs) for part in found.values())
+def loop_of(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The whole loop by its parts: the demo's shares of time, stretched by what the plain way of each costs.
 
-    def stretched(number: int) -> float:
-        return SHARES["other"] + sum(
-            SHARES[name] * part.plain.costs[number] / statistics.median(part.ours.costs) for name, part in found.items()
-        )
+    Its bounds are those of every part at once, so the interval is wider than 95 %.
+    """
 
-    def own(number: int) -> float:
-        return SHARES["other"] + sum(
-            SHARES[name] * part.ours.costs[number] / statistics.median(part.ours.costs) for name, part in found.items()
-        )
+    def stretched(bound: str) -> float:
+        return round(SHARES["other"] + sum(SHARES[name] * row[bound] for name, row in rows.items()), 3)
 
-    ours, plain = [own(number) for number in range(n)], [stretched(number) for number in range(n)]
     return {
-        **ratio(ours, plain),
-        "ours": round(statistics.median(ours), 2),
-        "plain": round(statistics.median(plain), 2),
+        **{bound: stretched(bound) for bound in ("ratio", "low", "high")},
+        "n": min(row["n"] for row in rows.values()),
+        "ours": 1.0,
+        "plain": stretched("ratio"),
         "unit": "of our time, by parts in a demo's proportions",
     }
 
 
-def memory_of(found: dict[str, parts.Part]) -> dict[str, Any]:
+def memory_of(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Largest resident memory over all parts."""
-    n = min(len(part.ours.peaks) for part in found.values())
-    ours = [max(part.ours.peaks[number] for part in found.values()) for number in range(n)]
-    plain = [max(part.plain.peaks[number] for part in found.values()) for number in range(n)]
-    return {
-        **ratio(ours, plain),
-        "ours": round(statistics.median(ours)),
-        "plain": round(statistics.median(plain)),
-        "unit": "MB resident at the peak",
-    }
+    ours, plain = (max(row[f"peak_{way}_mb"] for row in rows.values()) for way in ("ours", "plain"))
+    best = round(plain / ours, 3)
+    return {"ratio": best, "low": best, "high": best, "n": 1, "ours": ours, "plain": plain, "unit": "MB at the peak"}
 
 
 def measure(model: LanguageModel, recipe: Recipe, prompts: list[str], options: argparse.Namespace) -> dict[str, Any]:
@@ -141,10 +130,6 @@ def measure(model: LanguageModel, recipe: Recipe, prompts: list[str], options: a
         found["training"] = parts.training(model, pairs, settings, options.repeats)
         say("training", found)
     results: dict[str, Any] = {name: row_of(part) for name, part in found.items()}
-    if set(found) == {"sampling", "scoring", "training"}:
-        results["loop"] = loop_of(found)
-    if found:
-        results["memory"] = memory_of(found)
     if "growth" in options.parts:
         results["growth"] = parts.growth(model, prompts, min(3, options.repeats))
     return results
@@ -187,6 +172,15 @@ def main(words: list[str] | None = None) -> int:
         "roofline": {"matmul_gflops": round(matmul_peak(seconds=0.1 if options.quick else 2.0), 1)},
         **measure(model, recipe, QUICK if options.quick else prompts_of(model, recipe, options.prompts), options),
     }
+    if options.parts != list(PARTS) and options.out.is_file():  # the other parts as they were
+        earlier = json.loads(options.out.read_text(encoding="utf-8"))
+        again = f"{earlier['command']}, then --parts {' '.join(options.parts)}"
+        results = {**earlier, **results, "command": again}
+    rows = {name: results[name] for name in PARTS[:3] if name in results}
+    if rows:
+        results["memory"] = memory_of(rows)
+    if len(rows) == len(PARTS[:3]):
+        results["loop"] = loop_of(rows)
     results["load_average"] = [round(busy, 1), round(os.getloadavg()[0], 1)]
     options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     page = ROOT / "docs" / "speed.md"

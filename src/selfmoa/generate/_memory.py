@@ -46,11 +46,8 @@ def keep_freed_memory() -> None:
         libc.mallopt(option, value)
 
 
-def give_back_memory(kept: int = _KEPT) -> None:
-    """Between batches: batches of many shapes leave holes that no later one fits into, gigabytes after some minutes.
-
-    `kept` bytes may stay.
-    """
+def give_back_memory() -> None:
+    """Between batches: batches of many shapes leave holes that no later one fits into, gigabytes after some minutes."""
     libc = _libc()
-    if libc is not None and psutil.Process().memory_info().rss - libc.mallinfo2().used > kept:
+    if libc is not None and psutil.Process().memory_info().rss - libc.mallinfo2().used > _KEPT:
         libc.malloc_trim(0)

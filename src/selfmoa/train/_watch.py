@@ -77,10 +77,6 @@ def saturated(evaluations: list[dict[str, Any]]) -> bool:
     return perfect and before > middle > last
 
 
-_KEPT = 2**30
-"""Bytes that may stay between steps: a step needs most of them again."""
-
-
 class Watch(TrainerCallback):
     """Writes metrics to JSONL, reports progress, keeps the best epoch's weights, stops on saturation."""
 
@@ -120,8 +116,10 @@ class Watch(TrainerCallback):
         self.metrics.append(row)
         self._write(json.dumps(row) + "\n", "a")
 
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        give_back_memory()  # not at each step: the next one needs it all again
+
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        give_back_memory(_KEPT)
         if self._on_progress is not None:
             self._on_progress(
                 min(1.0, state.global_step / max(state.max_steps, 1)),
