@@ -112,7 +112,8 @@ class Packing:
 
 
 def can_pack(net: Any, batch: dict[str, torch.Tensor]) -> bool:
-    """True where the model reads a packed batch as it reads the padded one; measured on `batch`, TRL's own.
+    """True where the model reads a packed batch as it reads the padded one; measured on two pairs of `batch`,
+    TRL's own.
 
     Never with a sliding window, which would count the other pairs' tokens, nor at less than float32, where rounding
     hides a difference.
@@ -122,10 +123,13 @@ def can_pack(net: Any, batch: dict[str, torch.Tensor]) -> bool:
         return False
     if getattr(config, "_attn_implementation", "") != "sdpa":  # others want a mask of another form
         return False
-    labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, _IGNORED)
+    half = len(batch["input_ids"]) // 2
+    few = [*range(min(2, half)), *range(half, half + min(2, half))]  # two pairs: enough that one could see another
+    tokens, given, answers = (batch[name][few] for name in ("input_ids", "attention_mask", "completion_mask"))
+    labels = tokens.masked_fill(answers == 0, _IGNORED)
     if not bool((labels[:, 0] == _IGNORED).all()):  # no prompt to share
         return False
-    asked = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "labels": labels}
+    asked = {"input_ids": tokens, "attention_mask": given, "labels": labels}
     with torch.no_grad():
         plain = net(**asked, use_cache=False, fused_lm_head=True).log_probs
         try:
