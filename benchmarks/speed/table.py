@@ -26,9 +26,10 @@ def table(results: dict[str, Any]) -> str:
     for name in _PARTS:
         row = results.get(name)
         if row:
+            bounds = f" [{row['low']:.2f}, {row['high']:.2f}]" if "low" in row else ""
             lines.append(
                 f"| {name} | {row['ours']:g} | {row['plain']:g} | {row['unit']} | "
-                f"**{row['ratio']:.2f}** [{row['low']:.2f}, {row['high']:.2f}] | {row['n']} | {row.get('equal', '–')} |"
+                f"**{row['ratio']:.2f}**{bounds} | {row['n']} | {row.get('equal', '–')} |"
             )
     lines += ["", "| part | plain batch size | peak ours, MB | peak plain, MB | GFLOP/s ours | share of the peak |"]
     lines += ["|---|---|---|---|---|---|"]
