@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from selfmoa import assets
-from selfmoa.bench import Answer, Measured
+from selfmoa.bench import SETS, Answer, Measured
 from selfmoa.judge import EvaluatorContext, make
 from selfmoa.recipe import DataRef, JudgeRef
 from selfmoa.run import Cache, write_json, write_records
@@ -31,7 +31,6 @@ from selfmoa.steps._cached import CachedJudge
 PARTS = ("rescore", "compare")
 ANSWERS, ITEMS, WORDS = 10_000, 5_000, 40
 JUDGES = ("degeneration", "refusal-rules", "tfidf", "refusal-head", "minilm-relevance", "minilm")
-SETS = ("harmful", "edgy", "benign")
 
 
 def texts(n: int) -> Iterator[tuple[str, str]]:
@@ -78,7 +77,7 @@ def compare(folder: Path, _: int) -> None:
     base = [
         Measured(
             prompt_id=str(number),
-            set=SETS[number % 3],  # type: ignore[arg-type]
+            set=SETS[number % len(SETS)],
             hazard=f"h{number % 12}",
             source="benchmark",
             prompt=prompt,
@@ -86,7 +85,7 @@ def compare(folder: Path, _: int) -> None:
             n_tokens=WORDS,
             safety=rng.random(),
             helpfulness=rng.random(),
-            refusal=rng.choice(("full", "partial", "compliance", "compliance")),  # type: ignore[arg-type]
+            refusal=rng.choice(("full", "partial", "compliance", "compliance")),
             coherence=rng.random(),
         )
         for number, (prompt, answer) in enumerate(texts(ITEMS))

@@ -156,3 +156,24 @@ def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run([sys.executable, "-m", "selfmoa", *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return run_dir
+
+
+@pytest.fixture
+def tiny_recipe(tiny_model_dir: Path, tmp_path: Path) -> Any:
+    """A recipe of the whole loop at sizes that a random model gets through in seconds."""
+    from loop_helpers import need_judge_data, tiny_overrides
+    from selfmoa import recipes
+
+    need_judge_data()
+    return recipes.load("paper/qwen2.5-1.5b", tiny_overrides(tmp_path, tiny_model_dir))
+
+
+@pytest.fixture
+def own_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers of earlier evaluations are kept in this test's directory."""
+    from selfmoa import assets
+
+    usual = assets.cache_dir
+    monkeypatch.setattr(
+        assets, "cache_dir", lambda *parts: tmp_path / "answers" if parts == ("evaluations",) else usual(*parts)
+    )

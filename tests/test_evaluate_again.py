@@ -13,7 +13,6 @@ from selfmoa import recipes
 from selfmoa.generate import LanguageModel, ScriptedGenerator
 from selfmoa.judge import Item, Objective, Verdict, _registry
 from selfmoa.judge._protocol import JudgeBase
-from test_loop import own_answers, tiny_recipe  # noqa: F401  (fixtures)
 
 
 class Shaky(JudgeBase):
@@ -32,7 +31,7 @@ class Shaky(JudgeBase):
 
 @pytest.mark.usefixtures("own_answers")
 def test_what_a_judge_left_unscored_is_asked_again_on_a_resumed_evaluation(
-    tiny_recipe: selfmoa.Recipe,  # noqa: F811
+    tiny_recipe: selfmoa.Recipe,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -85,12 +85,6 @@ def check_run(directory: Path) -> None:
     assert attacks[pairs[0]["attack_id"]]["seed_id"] in explained
 
 
-@pytest.fixture
-def tiny_recipe(tiny_model_dir: Path, tmp_path: Path) -> selfmoa.Recipe:
-    need_judge_data()
-    return recipes.load("paper/qwen2.5-1.5b", tiny_overrides(tmp_path, tiny_model_dir))
-
-
 def pairs_of(directory: Path) -> list[dict[str, object]]:
     return [row for path in sorted(directory.glob("round_*/pairs.parquet")) for row in pq.read_table(path).to_pylist()]
 
@@ -197,15 +191,6 @@ def test_an_attack_may_be_tried_several_times(tiny_recipe: selfmoa.Recipe, tmp_p
     assert figure["n"] + figure["unscored"] == len(by_prompt) and figure["value"] == sum(known) / len(known)
     greedy = next(metric for metric in result["metrics"] if metric["name"] == "attack_success")
     assert greedy["n"] + greedy["unscored"] == len(by_prompt), "the greedy figure stays as it is"
-
-
-@pytest.fixture
-def own_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Answers of earlier evaluations are kept in this test's directory."""
-    usual = assets.cache_dir
-    monkeypatch.setattr(
-        assets, "cache_dir", lambda *parts: tmp_path / "answers" if parts == ("evaluations",) else usual(*parts)
-    )
 
 
 @pytest.mark.usefixtures("own_answers")

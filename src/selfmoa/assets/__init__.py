@@ -10,7 +10,7 @@ from selfmoa.assets._load import count_excluded, half, load_table
 from selfmoa.assets._models import resolve_encoder, resolve_model
 from selfmoa.assets._plan import check_licences, plan, unpinned
 from selfmoa.assets._preferences import Preference, load_preferences
-from selfmoa.assets._refs import catalogue, fetch, hub_source, info, is_cached, missing_wheels, users_own
+from selfmoa.assets._refs import COMMIT, catalogue, fetch, hub_source, info, is_cached, missing_wheels, users_own
 from selfmoa.assets._sets import HAZARDS, capability_sets, capability_table, set_definitions
 from selfmoa.assets._styles import STYLES, goal_of
 from selfmoa.assets._templates import SLOT as TEMPLATE_SLOT
@@ -18,6 +18,7 @@ from selfmoa.assets._templates import fill_template
 from selfmoa.assets._types import AssetInfo, ModelFiles, Wheel
 
 __all__ = [
+    "COMMIT",
     "HAZARDS",
     "STYLES",
     "TEMPLATE_SLOT",

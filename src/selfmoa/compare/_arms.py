@@ -109,7 +109,7 @@ def _costs(directory: Path) -> dict[str, float]:
     stages = [read_json(path) or {} for path in sorted(directory.glob("stage_*/stage.json"))]
     costs = {
         "pairs": sum(float(stage.get("n_pairs") or 0) for stage in stages),
-        **_judged(directory),
+        **judged(directory),
         "trained tokens": sum(float(stage.get("trained_tokens") or 0) for stage in stages),
         "seconds": sum(float(row.get("seconds") or 0) for row in usage.values()),
         "peak MB": max((float(row.get("peak_mb") or 0) for row in usage.values()), default=0.0),
@@ -117,7 +117,7 @@ def _costs(directory: Path) -> dict[str, float]:
     return {name: value for name, value in costs.items() if value}
 
 
-def _judged(directory: Path) -> dict[str, float]:
+def judged(directory: Path) -> dict[str, float]:
     """Answers that the training judges read, and their tokens, each once however many judges there were."""
     import pyarrow.parquet as pq
 

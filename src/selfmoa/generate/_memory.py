@@ -26,9 +26,10 @@ class _Usage(ctypes.Structure):
 @cache
 def _libc() -> Any:
     """None elsewhere than on glibc, or where it is older than mallinfo2 (2.33)."""
-    if platform.libc_ver()[0] != "glibc" or not hasattr(ctypes.CDLL(None), "mallinfo2"):
+    libc = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
+    if not hasattr(libc, "mallinfo2"):
         return None
-    libc = ctypes.CDLL(None)
+    assert libc is not None
     libc.mallinfo2.restype = _Usage
     return libc
 

@@ -49,12 +49,12 @@ def write_card(run_dir: Path, *, out: Path | None = None, form: Form = "run", no
     path = (out or run.directory) / "README.md"
     told = {**_context(run, form), "form": form, "notes": list(notes)}
     write_text(path, environment.get_template("card.md.j2").render(told))
-    _write_eval_results(run, path.parent)
+    _write_eval_results(told["eval_results"], path.parent)
     return path
 
 
-def _write_eval_results(run: RunData, directory: Path) -> None:
-    path, text = directory / ".eval_results" / "selfmoa.yaml", eval_results(run)
+def _write_eval_results(text: str, directory: Path) -> None:
+    path = directory / ".eval_results" / "selfmoa.yaml"
     if text:
         write_text(path, text)
     else:
@@ -80,7 +80,7 @@ def _context(run: RunData, form: Form) -> Row:
         "warnings": [str(line) for line in run.results.get("warnings") or []],
         "metrics": metrics,
         "original": original_rows(run.results),
-        "eval_results": bool(eval_results(run)),
+        "eval_results": eval_results(run),
         "pairs": pair_facts(run),
         "stages": stage_rows(run),
         "judges": judge_cards(run.judges),

@@ -6,12 +6,11 @@ left out rather than put down to a data set that it was not measured on. `model-
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import yaml
 
-from selfmoa.assets import hub_source
+from selfmoa.assets import COMMIT, hub_source
 from selfmoa.bench import MEMBERS
 from selfmoa.errors import AssetError
 from selfmoa.report._facts import asset_rows
@@ -21,7 +20,6 @@ from selfmoa.report._text import estimate, integer, number, visible
 __all__ = ["eval_results", "sources"]
 
 Row = dict[str, Any]
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def sources(run: RunData, name: str) -> list[str]:
@@ -74,7 +72,7 @@ def _repository(run: RunData, ref: str) -> tuple[str, Row]:
     """(OWNER/NAME, the commit as the run found it; empty where that was not written down)."""
     repository, _, revision = _of_hub(ref).removeprefix("hub:").partition("@")
     known = next((row["sha256"] for row in asset_rows(run) if row["ref"] == ref), "").removeprefix("commit:")
-    return repository, next(({"revision": one} for one in (known, revision) if _COMMIT.fullmatch(one)), {})
+    return repository, next(({"revision": one} for one in (known, revision) if COMMIT.fullmatch(one)), {})
 
 
 def _parts(run: RunData, name: str) -> list[Row]:

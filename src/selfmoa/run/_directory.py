@@ -65,10 +65,17 @@ class Run:
 
     # -- steps ---------------------------------------------------------------------------------------
 
-    def records(self, path: Path, kind: type[Record], make: Callable[[], Sequence[Record]]) -> list[Record]:
-        """Read a finished table or make and write it."""
+    def records(
+        self,
+        path: Path,
+        kind: type[Record],
+        make: Callable[[], Sequence[Record]],
+        *,
+        again: Callable[[Sequence[Record]], bool] = lambda _: False,
+    ) -> list[Record]:
+        """Read a finished table, or make and write it; a table of which `again` says so is made anew."""
         found = read_records(path, kind)
-        if found is not None:
+        if found is not None and not again(found):
             return found
         made = list(make())
         write_records(path, made, kind)

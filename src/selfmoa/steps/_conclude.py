@@ -97,18 +97,18 @@ def _measured(session: Evaluation, name: str) -> list[Measured]:
             label=f"evaluate {name}",
         )
         attempts = _attempts.attempt(session, name, system)
-        _drop_unscored(session, directory / f"{name}.parquet")
-        return run.records(directory / f"{name}.parquet", Measured, lambda: _score(session, answers, name, attempts))
+        return run.records(
+            directory / f"{name}.parquet",
+            Measured,
+            lambda: _score(session, answers, name, attempts),
+            # of the votes that were given the cache holds every one: an endpoint that was down is asked about the rest
+            again=lambda items: session.cache is not None and _unscored(items),
+        )
 
 
-def _drop_unscored(session: Evaluation, path: Path) -> None:
-    """Verdicts of an earlier attempt are asked for again where a judge gave none on an answer that is not empty.
-
-    Only with a cache, which holds every vote that was given: an endpoint that was down is asked about these alone.
-    """
-    items = (read_records(path, Measured) or []) if session.cache else []
-    if any(getattr(item, name) is None and item.answer.strip() for item in items for name in bench.OBJECTIVES):
-        path.unlink()
+def _unscored(items: Sequence[Measured]) -> bool:
+    """True where a judge gave no verdict on an answer that is not empty."""
+    return any(getattr(item, name) is None and item.answer.strip() for item in items for name in bench.OBJECTIVES)
 
 
 def judge_answers(session: Judged, answers: Sequence[Answer]) -> list[Measured]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from selfmoa.bench import JudgeNote, Measured, Preference
 from selfmoa.judge import Comparison, Evaluator, RubricJudge, compare_pairs, compares
-from selfmoa.run import cache_key, read_records
+from selfmoa.run import cache_key
 from selfmoa.steps._cached import CachedJudge, remembered
 from selfmoa.steps._session import Judged
 
@@ -37,11 +37,13 @@ def ask(
         return [vote for judge in able for vote in _votes(session, judge, pairs)]
 
     path = session.run.directory / "evaluation" / "preferences.parquet"
-    kept = (read_records(path, Preference) or []) if session.cache else []
-    if any(vote.value is None for vote in kept):  # asked again; what was said is in the cache
-        path.unlink()
     with session.run.measured("compare answers"):
-        return session.run.records(path, Preference, voted)
+        return session.run.records(
+            path,
+            Preference,
+            voted,  # what was said is in the cache
+            again=lambda kept: session.cache is not None and any(vote.value is None for vote in kept),
+        )
 
 
 def judges(votes: Sequence[Preference] | None, helpfulness: JudgeNote) -> dict[str, JudgeNote]:

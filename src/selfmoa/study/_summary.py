@@ -6,9 +6,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+from selfmoa.compare import judged
 from selfmoa.errors import UsageError
-from selfmoa.records import Response
-from selfmoa.run import read_json, read_records
+from selfmoa.run import read_json, resets
 
 __all__ = ["read_summaries", "summarise"]
 
@@ -38,7 +38,7 @@ def summarise(directory: Path, arm: str, seed: int) -> Summary:
             if after["n"]
         },
         "cost": _cost(directory),
-        **({"reset_control": True} if manifest.get("reset_control") else {}),
+        **({"reset_control": True} if resets(directory) else {}),
     }
 
 
@@ -60,17 +60,11 @@ def _cost(directory: Path) -> dict[str, float]:
     trained = [*(stage.get("trained_tokens", 0) for stage in stages), *(one.get("tokens", 0) for one in attackers)]
     return {
         "pairs": sum(stage.get("n_pairs", 0) for stage in stages),
-        "judged_tokens": _judged_tokens(directory),
+        "judged_tokens": int(judged(directory)["judged tokens"]),
         "trained_tokens": sum(trained),
         "seconds": round(sum(entry["seconds"] for entry in usage), 1),
         "peak_memory_mb": max((entry["peak_mb"] for entry in usage), default=0.0),
     }
-
-
-def _judged_tokens(directory: Path) -> int:
-    paths = directory.glob("round_*/responses.parquet")
-    answers = [answer for path in paths for answer in read_records(path, Response) or []]
-    return sum(answer.n_tokens for answer in answers if answer.status == "kept")
 
 
 def _plain(value: Any) -> Any:

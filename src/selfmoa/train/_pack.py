@@ -114,11 +114,10 @@ class Packing:
 
 
 def can_pack(net: Any, batch: dict[str, torch.Tensor]) -> bool:
-    """True where the model reads a packed batch as it reads the padded one; measured on a few
-    pairs of `batch`, TRL's own.
+    """True where the model reads a packed batch as it reads the padded one; measured on pairs of `batch`.
 
-    Never with a sliding window, which would count the other pairs' tokens, nor at less than float32, where rounding
-    hides a difference.
+    `batch` is TRL's own. Never with a sliding window, which would count the other pairs' tokens, nor at less than
+    float32, where rounding hides a difference.
     """
     config = net.config.get_text_config()
     if getattr(config, "sliding_window", None) or next(net.parameters()).dtype != torch.float32:
