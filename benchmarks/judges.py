@@ -140,6 +140,8 @@ def main() -> None:
     parser.add_argument("--skip", nargs="*", default=[], help="judges to leave out (those that read the base are slow)")
     arguments = parser.parse_args()
     data = Path(os.environ.get("SELFMOA_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+    if not data.is_dir():
+        parser.error(f"{data} is no folder; set SELFMOA_SHARED_DATA to the one that holds xstest/ and llmbar/")
     model, files = load_model(Recipe(name="judges", model=Model(ref=arguments.model)))
     context = EvaluatorContext(cache=judge_cache(), model=model, model_key=files.key)
     for part in _parts(arguments, context, data):

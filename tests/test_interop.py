@@ -175,6 +175,7 @@ def test_imported_results_are_judged_and_compared(tmp_path: Path) -> None:
     arms = compare_arms(load_arms([str(tmp_path / "open"), str(tmp_path / "safe")]))
     refusals = arms.figure("refusal_harmful", "safe")
     assert refusals.estimate.value == 1.0 and refusals.change is not None and refusals.change.value == 1.0
+    assert "refusal_harmful" in arms.metrics and "over_refusal" not in arms.metrics, "no harmless prompt was asked"
     with pytest.raises(UsageError, match="cut off"):
         (tmp_path / "cut.jsonl").write_text('{"entry_type": "attempt", ')
         api.import_results(tmp_path / "cut.jsonl", recipe, out=tmp_path / "cut", progress="quiet")

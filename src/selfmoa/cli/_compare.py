@@ -49,7 +49,7 @@ def compare(
         return
     names = [arm.name for arm in found.arms]
     rows = []
-    for metric in dict.fromkeys(figure.metric for figure in found.figures):
+    for metric in found.metrics:
         row = [found.figure(metric, name) for name in names]
         shown = [cell(row[0].estimate, row[0].unit)]
         for figure in row[1:]:

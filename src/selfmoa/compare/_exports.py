@@ -57,7 +57,7 @@ def to_latex(found: ComparedArms) -> str:
         " & ".join(["figure", *(_tex(name) for name in arms)]) + r" \\",
         r"\midrule",
     ]
-    for metric in dict.fromkeys(figure.metric for figure in found.figures):
+    for metric in found.metrics:
         row = [found.figure(metric, arm) for arm in arms]
         arrow = {"lower": r" $\downarrow$", "higher": r" $\uparrow$", "none": ""}[row[0].direction]
         lines.append(" & ".join([_tex(row[0].label) + arrow, *(_cell(figure) for figure in row)]) + r" \\")

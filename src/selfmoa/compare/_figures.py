@@ -99,6 +99,12 @@ class ComparedArms:
     front: tuple[str, ...]
     """Arms that no other beats on attack success and helpfulness at once (point estimates)."""
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The figures that a prompt is about, in order: answers to attacks alone have no over-refusal to show."""
+        counted = (figure for figure in self.figures if figure.estimate.n + figure.estimate.unscored)
+        return tuple(dict.fromkeys(figure.metric for figure in counted))
+
     def figure(self, metric: str, arm: str) -> ArmFigure:
         """One figure of one arm; KeyError where there is none."""
         for found in self.figures:

@@ -30,7 +30,7 @@ def write_comparison(found: ComparedArms, path: Path) -> Path:
         "names": names,
         "n": len(found.arms[0].items),
         "tolerance": f"{100 * found.tolerance:g} points",
-        "rows": [_row(metric, found) for metric in dict.fromkeys(figure.metric for figure in found.figures)],
+        "rows": [_row(metric, found) for metric in found.metrics],
         "heat": _heats(found),
         "changed": _changed(found),
         "costs": _costs(found),
