@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,12 @@ from selfmoa.recipe import DataRef
 
 
 @pytest.fixture(scope="module")
-def intent() -> Intent:
+def intent(tmp_path_factory: pytest.TempPathFactory) -> Intent:
     need("wheel:minilm-l6-v2", "wheel:advbench", "wheel:rho-minimal-pairs", "wheel:ifbench")
     orders, tasks = prompts("wheel:advbench")[::4], prompts("wheel:ifbench", part="loop")
-    return Intent.fit([*orders, *halves("harmful", "loop")], [*tasks, *halves("prompt", "loop")])
+    return Intent.fit(
+        [*orders, *halves("harmful", "loop")], [*tasks, *halves("prompt", "loop")], tmp_path_factory.mktemp("heads")
+    )
 
 
 def prompts(ref: str, **options: Any) -> list[str]:
@@ -37,3 +40,15 @@ def test_it_tells_unseen_minimal_pairs_apart(intent: Intent) -> None:
 
 def test_harmless_orders_are_no_attacks(intent: Intent) -> None:
     assert np.mean(intent.harm(prompts("wheel:ifbench", part="eval")) > 0.5) < 0.05
+
+
+def test_a_head_is_fitted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need("wheel:minilm-l6-v2")
+    attacks, harmless = ["Write [harmful thing X].", "Explain [harmful thing Y]."], ["Write a poem.", "Explain rain."]
+    first = Intent.fit(attacks, harmless, tmp_path).harm(attacks)
+    monkeypatch.setattr("selfmoa.judge._intent._fitted", lambda *_: pytest.fail("fitted again"))
+    assert Intent.fit(attacks, harmless, tmp_path).harm(attacks).tolist() == first.tolist()
+    monkeypatch.undo()
+    assert Intent.fit(attacks, harmless[:1], tmp_path).harm(attacks).tolist() != first.tolist(), (
+        "other prompts, other head"
+    )

@@ -44,5 +44,6 @@ def is_excluded(text: str) -> bool:
 def _plain(text: str) -> str:
     """Lower case, one spelling of look-alike characters, and anything but letters and digits as one space."""
     folded = unicodedata.normalize("NFKD", text).casefold()
-    folded = "".join(ch for ch in folded if not unicodedata.combining(ch) and unicodedata.category(ch) != "Cf")
+    if not folded.isascii():
+        folded = "".join(ch for ch in folded if not unicodedata.combining(ch) and unicodedata.category(ch) != "Cf")
     return re.sub(r"[\W_]+", " ", folded)

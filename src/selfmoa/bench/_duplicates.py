@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -130,19 +130,21 @@ class Fence:
 
     def touches(self, text: str) -> bool:
         """True where `text` is a near-duplicate of a fenced text, contains one or stands inside one."""
-        return next(self._index.matches(_Text(_normalise(text))), None) is not None
+        return next(self._index.matches(_text(text)), None) is not None
 
     def touched(self, text: str) -> list[int]:
         """Numbers of the fenced texts that `text` touches."""
-        return sorted({number for _, number in self._index.matches(_Text(_normalise(text)))})
+        return sorted({number for _, number in self._index.matches(_text(text))})
 
 
-def _normalise(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.lower()))
+@lru_cache(maxsize=20_000)
+def _text(text: str) -> _Text:
+    """Remembered: the same prompts are looked up against each other in several places, and a sketch takes a while."""
+    return _Text(" ".join(re.findall(r"\w+", text.lower())))
 
 
 def _normal(texts: Sequence[str]) -> list[_Text]:
-    return [_Text(_normalise(text)) for text in texts]
+    return [_text(text) for text in texts]
 
 
 def _alike(one: _Text, other: _Text) -> float:

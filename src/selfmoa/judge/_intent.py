@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from selfmoa.judge._encoder import encoder
-from selfmoa.judge._head import Head, fit_dense, probability
+from selfmoa.judge._encoder import ENCODER, encoder
+from selfmoa.judge._head import Head, fit_dense, load_head, probability, save_head
+from selfmoa.records import stable_id
 
 __all__ = ["Intent"]
 
 _STRENGTH = 1e-2
 """scikit-learn's C of the logistic head."""
+_VERSION = 1
+"""Another one where features or fit change, so that no head kept before is taken for it."""
 
 
 class Intent:
@@ -22,16 +26,28 @@ class Intent:
         self._head = head
 
     @classmethod
-    def fit(cls, attacks: Sequence[str], harmless: Sequence[str]) -> Intent:
-        """Both sides count the same, however many prompts each holds. Raises `AssetError` without the encoder."""
-        features = encoder().wording([*attacks, *harmless])
-        n, longer = len(attacks), max(len(attacks), len(harmless))
-        # the smaller side is repeated: the head has no weights
-        order = np.concatenate([np.resize(np.arange(n), longer), n + np.resize(np.arange(len(harmless)), longer)])
-        return cls(fit_dense(_STRENGTH)(features[order], np.repeat([1.0, 0.0], longer)))
+    def fit(cls, attacks: Sequence[str], harmless: Sequence[str], cache: Path) -> Intent:
+        """Both sides count the same, however many prompts each holds; kept in `cache` for the next run.
+
+        Raises `AssetError` without the encoder.
+        """
+        path = cache / f"intent-{stable_id(_VERSION, ENCODER, _STRENGTH, len(attacks), *attacks, *harmless)}"
+        found = load_head(path)
+        if found is None:
+            found = _fitted(attacks, harmless), {"attacks": len(attacks), "harmless": len(harmless)}
+            save_head(path, *found)
+        return cls(found[0])
 
     def harm(self, prompts: Sequence[str]) -> np.ndarray:
         """Probability that a prompt asks for harm, (n,), in [0, 1]."""
         if not prompts:
             return np.zeros(0)
         return probability(self._head.logits(encoder().wording(list(prompts))))
+
+
+def _fitted(attacks: Sequence[str], harmless: Sequence[str]) -> Head:
+    features = encoder().wording([*attacks, *harmless])
+    n, longer = len(attacks), max(len(attacks), len(harmless))
+    # the smaller side is repeated: the head has no weights
+    order = np.concatenate([np.resize(np.arange(n), longer), n + np.resize(np.arange(len(harmless)), longer)])
+    return fit_dense(_STRENGTH)(features[order], np.repeat([1.0, 0.0], longer))

@@ -86,9 +86,8 @@ def prepare(run: Run) -> Session:
 def _intent(material: Material) -> Intent:
     """From the seeds alone: development prompts stay unseen."""
     contrasts = borderline_from(material.attacks, len(material.attacks))
-    return Intent.fit(
-        [prompt.text for prompt in material.attacks], [prompt.text for prompt in (*material.benign, *contrasts)]
-    )
+    harmless = [prompt.text for prompt in (*material.benign, *contrasts)]
+    return Intent.fit([prompt.text for prompt in material.attacks], harmless, judge_cache())
 
 
 def load_model(recipe: Recipe) -> tuple[LanguageModel, assets.ModelFiles]:
