@@ -113,6 +113,7 @@ def test_arms_share_what_is_equal_and_one_that_fails_stops_no_other(
             "overrides": [*pairing[::2], "loop.n_rounds=2"],
         },
         {"name": "human", "recipe": "baselines/human_modpo", "overrides": [people(tmp_path)]},
+        {**OURS, "name": "dpo", "overrides": [*pairing, "train.loss=dpo"]},
         {**OURS, "name": "broken", "overrides": [*pairing, "train.lr=1e-4", "seeds.attack=['path:none.jsonl']"]},
         {**OURS, "name": "long", "overrides": [*pairing, "generate.sampling.max_new_tokens=500"]},
     ]
@@ -129,7 +130,7 @@ def test_arms_share_what_is_equal_and_one_that_fails_stops_no_other(
     out = tmp_path / "out"
     result = study.run_study(found, out, isolated=False, progress="quiet")
     told = {run.arm: (run.status, run.reason) for run in result.runs}
-    good = ("original", "ours", "prompted", "static", "human")
+    good = ("original", "ours", "prompted", "static", "human", "dpo")
     assert all(told[name] == ("finished", "") for name in good), told
     assert told["broken"][0] == "not run" and "none.jsonl" in told["broken"][1]
     assert told["long"][0] == "failed" and "fit into this model's context" in told["long"][1]
@@ -137,7 +138,11 @@ def test_arms_share_what_is_equal_and_one_that_fails_stops_no_other(
 
     system = recipes.load("baselines/safety_prompt").evaluate.system
     assert [one for one in told_before if one is not None] == [system] * 30, "one arm, after only"
-    check_shared(out, good)
+    check_shared(out, "evaluation/before.parquet", "evaluate before", good)
+    check_shared(out, "round_01/expansions.parquet", "round 1 attack", ("ours", "dpo"))
+    check_shared(out, "round_01/sampled.parquet", "round 1 sample", ("ours", "dpo"))
+    check_shared(out, "round_01/scores.parquet", "round 1 score", ("ours", "dpo"))
+    assert len({item.prompt_id for item in answers(out / "original-0", "before")}) == 30
     check_original(out)
     check_static(out)
     check_human(out)
@@ -149,13 +154,13 @@ def answers(directory: Path, side: str) -> list[Measured]:
     return read_records(directory / "evaluation" / f"{side}.parquet", Measured) or []
 
 
-def check_shared(out: Path, arms: tuple[str, ...]) -> None:
-    """The untrained model is asked once, and every arm is charged what that cost."""
-    files = [out / f"{arm}-0" / "evaluation" / "before.parquet" for arm in arms]
-    assert len({file.stat().st_ino for file in files}) == 1
-    usage = [read_json(out / f"{arm}-0" / "usage.json")["evaluate before"] for arm in arms]
-    assert all(entry["tokens"] == usage[0]["tokens"] > 0 for entry in usage)
-    assert len({item.prompt_id for item in answers(out / "original-0", "before")}) == 30
+def check_shared(out: Path, file: str, step: str, arms: tuple[str, ...]) -> None:
+    """The step is done once for these arms, and every one is charged what it cost."""
+    assert len({(out / f"{arm}-0" / file).stat().st_ino for arm in arms}) == 1
+    usage = [read_json(out / f"{arm}-0" / "usage.json")[step] for arm in arms]
+    assert all(entry["tokens"] == usage[0]["tokens"] for entry in usage)
+    assert usage[0]["tokens"] > 0 or step.endswith("score"), "scores have no tokens"
+    assert all(entry["seconds"] > 0 for entry in usage)
 
 
 def check_original(out: Path) -> None:
@@ -227,7 +232,7 @@ def check_resumed(found: study.Study, out: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("selfmoa.study._runner._work", work)
     again = study.run_study(found, out, isolated=False, progress="quiet")
-    assert tried == ["broken-0", "long-0"] and len(again.summaries) == 5
+    assert tried == ["broken-0", "long-0"] and len(again.summaries) == 6
     other = found.model_copy(update={"name": "other"})
     with pytest.raises(RunExistsError, match="holds another study"):
         study.run_study(other, out, isolated=False)

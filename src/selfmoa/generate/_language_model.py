@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -142,6 +143,14 @@ class LanguageModel:
     def trained(self, role: str) -> bool:
         """False where a role's adapter changes nothing: every B is zero, as in a fresh one."""
         return any(bool(weight.any()) for name, weight in self.adapter_parameters(role).items() if "lora_B" in name)
+
+    def fingerprint(self, role: str) -> str:
+        """64 hex digits that change with a role's weights."""
+        digest = hashlib.sha256()
+        for name, weight in sorted(self.adapter_parameters(role).items()):
+            digest.update(name.encode())
+            digest.update(weight.detach().cpu().float().numpy().tobytes())
+        return digest.hexdigest()
 
     def save_role(self, role: str, directory: Path) -> None:
         """Write a role's adapter in PEFT format (adapter_config.json, adapter_model.safetensors).

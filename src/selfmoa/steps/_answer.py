@@ -25,9 +25,11 @@ def answer(session: Session, number: int, attacks: Sequence[Attack]) -> list[Res
         for index in range(session.recipe.generate.m)
     ]
     directory = session.run.round(number)
-    with session.run.measured(f"round {number} sample"):
+    path, settings = directory / "sampled.parquet", session.recipe.generate
+    inputs = (plans, settings.sampling, settings.guided_sentences, session.seed(number, "answer"))
+    with session.common(path, "target", *inputs), session.run.measured(f"round {number} sample"):
         sampled = session.run.batched(
-            directory / "sampled.parquet",
+            path,
             Response,
             session.batches([request for _, request in plans]),
             lambda batch_number, batch: _sample(session, number, batch_number, [plans[i] for i in batch]),
@@ -36,7 +38,7 @@ def answer(session: Session, number: int, attacks: Sequence[Attack]) -> list[Res
     responses = session.run.records(
         directory / "responses.parquet",
         Response,
-        lambda: _drop_unlikely(sampled, session.recipe.generate.guided_min_percentile),
+        lambda: _drop_unlikely(sampled, settings.guided_min_percentile),
     )
     for response in responses:
         session.run.event("response", response.id, attack=response.attack_id, guided=response.guided)

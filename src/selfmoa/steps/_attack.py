@@ -22,12 +22,11 @@ def write_attacks(session: Session, number: int) -> list[Attack]:
         session.run.event("weighted draw", str(number), hazards=hazards)
     seeds = session.pool.draw(settings.k - n_harmless, seed=session.seed(number, "draw"), weigh=weigh)
     path = session.run.round(number) / "attacks.parquet"
+    if settings.static:
+        expansions = [_written(number, seed, seed.text, plain=True) for seed in seeds]
+    else:
+        expansions = _expand(session, number, seeds)
     with session.run.measured(f"round {number} attack"):
-        expansions = (
-            [_written(number, seed, seed.text, plain=True) for seed in seeds]
-            if settings.static
-            else _expand(session, number, seeds)
-        )
         hidden = _hide(session, number, [attack for attack in expansions if _to_hide(attack)])
     attacks = session.run.records(
         path,
@@ -58,25 +57,26 @@ def _to_hide(attack: Attack) -> bool:
 
 def _expand(session: Session, number: int, seeds: Sequence[Prompt]) -> list[Attack]:
     """One attack a seed: the first of its expansions that is novel, otherwise dropped with the last reason."""
-    settings = session.recipe.attack
+    settings, step = session.recipe.attack, f"round {number} attack"
     requests = [expand_request(seed.text) for seed in seeds for _ in range(settings.tries)]
-    batches = session.batches(requests)
+    path, seeded = session.run.round(number) / "expansions.parquet", session.seed(number, "expand")
 
     def write(batch_number: int, batch: Sequence[int]) -> list[Draft]:
         seed = session.seed(number, "expand", batch_number)
         texts = session.sample([requests[i] for i in batch], settings.expand.sampling, role="expander", seed=seed)
         return [Draft(str(i), text.text.strip(), text.n_tokens) for i, text in zip(batch, texts, strict=True)]
 
-    drafts = session.run.batched(
-        session.run.round(number) / "expansions.parquet", Draft, batches, write, label="expand"
-    )
+    common = session.common(path, "expander", requests, settings.expand.sampling, seeded)
+    with common, session.run.measured(step):
+        drafts = session.run.batched(path, Draft, session.batches(requests), write, label="expand")
     by_index = {int(draft.id): draft.text for draft in drafts}
     rng = random.Random(session.seed(number, "plain"))
     attacks = []
-    for place, seed in enumerate(seeds):
-        texts = [by_index[place * settings.tries + attempt] for attempt in range(settings.tries)]
-        plain = not settings.hide or rng.random() < settings.plain_fraction
-        attacks.append(_expansion(session, number, seed, texts, plain=plain))
+    with session.run.measured(step):
+        for place, seed in enumerate(seeds):
+            texts = [by_index[place * settings.tries + attempt] for attempt in range(settings.tries)]
+            plain = not settings.hide or rng.random() < settings.plain_fraction
+            attacks.append(_expansion(session, number, seed, texts, plain=plain))
     return attacks
 
 
@@ -131,9 +131,8 @@ def _hide(session: Session, number: int, attacks: Sequence[Attack]) -> dict[str,
         texts = session.sample([requests[i] for i in batch], settings.hider.sampling, role="hider", seed=seed)
         return [Draft(attacks[i].id, text.text.strip(), text.n_tokens) for i, text in zip(batch, texts, strict=True)]
 
-    drafts = session.run.batched(
-        session.run.round(number) / "hidden.parquet", Draft, session.batches(requests), write, label="hide"
-    )
+    path = session.run.round(number) / "hidden.parquet"
+    drafts = session.run.batched(path, Draft, session.batches(requests), write, label="hide")
     return {draft.id: draft for draft in drafts}
 
 

@@ -31,8 +31,11 @@ def judge(session: Session, number: int, attacks: Sequence[Attack], responses: S
             for score in judge.score(_items(session, objective, by_id, chunk))
         ]
 
-    with session.run.measured(f"round {number} score"):
-        scores = session.run.batched(directory / "scores.parquet", Score, chunks, score, label="score")
+    path = directory / "scores.parquet"
+    asked = [_items(session, objective, by_id, kept) for objective in ("safety", "")]
+    inputs = (asked, session.recipe.judges.train, session.context.state, size)
+    with session.common(path, "target", *inputs), session.run.measured(f"round {number} score"):
+        scores = session.run.batched(path, Score, chunks, score, label="score")
     check_unscored(scores, session.recipe.judges.max_unscored)
     return session.run.records(
         directory / "judgements.parquet", Judgement, lambda: _judgements(session, by_id, kept, scores)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -130,6 +131,11 @@ class Session(Evaluation):
     def sample(self, requests: Sequence[Request], sampling: Sampling, *, role: str, seed: int) -> list[Generation]:
         """Sample one batch with a role's adapter."""
         return self.model.generate(requests, sampling, role=role, seed=seed, batch_size=self.recipe.generate.batch_size)
+
+    def common(self, path: Path, role: str, *inputs: object) -> AbstractContextManager[None]:
+        """Around what a role's adapter as it is now, and the inputs, put into `path`: runs of a study make it once."""
+        model = (self.context.model_key, self.recipe.model.load_in_4bit, self.model.fingerprint(role))
+        return self.run.common(path.stem, [path], *model, self.recipe.generate.batch_size, *inputs)
 
     def forbidden(self, text: str) -> str:
         """Why a generated prompt may not be used, or ''."""
