@@ -33,7 +33,8 @@ OURS = {"name": "ours", "recipe": "demo"}
 
 
 def test_the_shipped_study_reads() -> None:
-    assert recipes.studies() == ["studies/main"]
+    assert recipes.studies() == ["studies/ablations", "studies/main"]
+    assert all(study.load_study("ablations", smoke=smoke).seeds == (0,) for smoke in (False, True))
     found = study.load_study("main")
     assert found == study.load_study("recipes/studies/main.yaml")
     assert [arm.name for arm in found.arms] == ["original", "paper", "ours", "static_dpo", "human_modpo"]
@@ -52,6 +53,9 @@ def test_a_smoke_study_has_the_sizes_of_smoke_and_never_larger_ones() -> None:
     original = study.arm_recipe(found, found.arms[0], 0, smoke=True)
     assert original.loop.n_rounds == 0 and original.evaluate.harmful.n == 12
     assert study.arm_recipe(found, found.arms[4], 0, smoke=True).loop.max_pairs == 24
+    assert (
+        original.evaluate.capability.n == 2 and study.arm_recipe(found, found.arms[0], 0).evaluate.capability.n == 100
+    )
 
 
 @pytest.mark.parametrize(
@@ -254,6 +258,15 @@ def test_seeds_become_one_cell() -> None:
     assert first[3:5] == ("40.0 % [20.0, 60.0]", "40.0 % [30.0, 50.0]")
     assert first[1:3] == ("120", "lower") and first[-1] == "minilm, refusal-head"
     assert found.rows[1][3:5] == ("15", "10") and found.rows[4][0] == "Minutes" and found.rows[4][3] == "2"
+
+
+def test_the_paired_change_stands_beside_a_figure() -> None:
+    one, other = summary("a", 0, 0.3), summary("a", 1, 0.5)
+    one["metrics"]["attack_success"]["change"] = {"value": -0.2, "low": -0.3, "high": -0.1, "detectable": 0.14}
+    assert study.table([one]).rows[0][3] == "30.0 % [20.0, 40.0]; -20.0 [-30.0, -10.0]"
+    other["metrics"]["attack_success"]["change"] = {"value": 0.0, "low": -0.1, "high": 0.05, "detectable": 0.08}
+    both = study.table([one, other]).rows[0][3]
+    assert both == "40.0 % [20.0, 60.0]; -10.0 [-30.0, +5.0] (seen from 14.0)"
 
 
 def test_an_arm_of_a_reset_model_is_marked() -> None:

@@ -20,6 +20,8 @@ __all__ = ["Arm", "Study", "arm_recipe", "load_study"]
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._]*$"
 _SMOKE_PAIRS = 24
 """Pairs of people that an arm of a smoke study trains on."""
+_SMOKE_QUESTIONS = 2
+"""Questions of each capability task that a smoke study asks."""
 
 
 class Arm(Section):
@@ -121,6 +123,8 @@ def _smaller(recipe: Recipe) -> list[str]:
     changes = [f"{field}={json.dumps(_least(value, now, field))}" for field, value in _leaves(sizes)]
     if recipe.train.pairs:
         changes.append(f"loop.max_pairs={_SMOKE_PAIRS}")
+    if recipe.evaluate.capability.tasks:
+        changes.append(f"evaluate.capability.n={_SMOKE_QUESTIONS}")
     return changes
 
 

@@ -21,25 +21,30 @@ def summarise(directory: Path, arm: str, seed: int) -> Summary:
 
     An arm that starts from a reset model carries `reset_control`.
 
-    Figures are those of the model after. Cost: pairs trained on; judged tokens (of the answers that the training judges
-    scored); trained tokens (target and attackers, every epoch counted); seconds; peak memory in MB. Steps that other
-    arms of a study made count for every arm that used them.
+    Figures are those of the model after; beside them `change {value, low, high, detectable}`, the paired change against
+    the untrained model, absent where nothing was changed. Cost: pairs trained on; judged tokens (of the answers that
+    the training judges scored); trained tokens (target and attackers, every epoch counted); seconds; peak memory in MB.
+    Steps that other arms of a study made count for every arm that used them.
     """
     results = read_json(directory / "results.json") or {}
     manifest = read_json(directory / "manifest.json") or {}
-    told = [(str(row["name"]), row["after"], str(row.get("judge") or "")) for row in results["metrics"]]
     return {
         "arm": arm,
         "seed": seed,
         "model": (manifest.get("model") or {}).get("ref", ""),
-        "metrics": {
-            name: {**{key: _plain(after[key]) for key in ("value", "low", "high", "n")}, "judge": judge}
-            for name, after, judge in told
-            if after["n"]
-        },
+        "metrics": {str(row["name"]): _figure(row) for row in results["metrics"] if row["after"]["n"]},
         "cost": _cost(directory),
         **({"reset_control": True} if resets(directory) else {}),
     }
+
+
+def _figure(row: Summary) -> Summary:
+    after, change = row["after"], row["change"]
+    told = {**{key: _plain(after[key]) for key in ("value", "low", "high", "n")}, "judge": str(row.get("judge") or "")}
+    if any(change[key] for key in ("value", "low", "high")):
+        moved = {key: _plain(change[key]) for key in ("value", "low", "high")}
+        told["change"] = {**moved, "detectable": _plain(row.get("detectable"))}
+    return told
 
 
 def read_summaries(directory: Path) -> list[Summary]:

@@ -22,8 +22,9 @@ _COSTS = (
 )
 _START, _END = "<!-- table: start -->", "<!-- table: end -->"
 NOTE = (
-    "Mean over seeds; in brackets a seed's 95 % interval, of several seeds the lowest and the highest bound. "
-    "Figures of one arm alone: paired changes are on each seed's page. Uncorrected by people's labels."
+    "Mean over seeds; in brackets a seed's 95 % interval, of several seeds the lowest and the highest bound. After the "
+    "semicolon the paired change against the untrained model on the same prompts; where its bounds include zero, the "
+    "smallest change that one seed's prompts would have shown (80 % power). Uncorrected by people's labels."
 )
 
 
@@ -90,15 +91,35 @@ def _figure_row(name: str, arms: dict[str, list[Summary]]) -> tuple[str, ...]:
 
 
 def _cell(figures: Sequence[Summary], unit: str) -> str:
-    known = [figure for figure in figures if figure["value"] is not None]
-    if not known:
+    value = _spread(figures, unit)
+    if not value:
         return "–"
-    values = [figure["value"] for figure in known]
-    lows = [figure["low"] for figure in known if figure["low"] is not None]
-    highs = [figure["high"] for figure in known if figure["high"] is not None]
-    scale, digits, sign = (100, 1, " %") if unit == "share" else (1, 2, "")
-    shown = f"{scale * fmean(values):.{digits}f}{sign}"
-    return f"{shown} [{scale * min(lows):.{digits}f}, {scale * max(highs):.{digits}f}]" if lows and highs else shown
+    changes = [figure["change"] for figure in figures if "change" in figure]
+    change = _spread(changes, unit, signed=True)
+    return "; ".join(filter(None, (value, change and change + _unseen(changes, unit))))
+
+
+def _spread(figures: Sequence[Summary], unit: str, *, signed: bool = False) -> str:
+    """The mean over seeds, the lowest and the highest bound; '' where nothing is known."""
+    values, lows, highs = ([f[key] for f in figures if f[key] is not None] for key in ("value", "low", "high"))
+    if not values:
+        return ""
+
+    def shown(number: float) -> str:
+        scale, digits = (100, 1) if unit == "share" else (1, 2)
+        return f"{scale * number:{'+' if signed else ''}.{digits}f}"
+
+    told = shown(fmean(values)) + (" %" if unit == "share" and not signed else "")
+    return f"{told} [{shown(min(lows))}, {shown(max(highs))}]" if lows and highs else told
+
+
+def _unseen(changes: Sequence[Summary], unit: str) -> str:
+    """How large a change one seed's prompts would have shown, where the bounds hold zero."""
+    known = [one for one in changes if one["detectable"] is not None]
+    if not known or not any(one["low"] <= 0 <= one["high"] for one in known):
+        return ""
+    least = max(one["detectable"] for one in known)
+    return f" (seen from {100 * least:.1f})" if unit == "share" else f" (seen from {least:.2f})"
 
 
 def _cost(name: str, summaries: Sequence[Summary], unit: float) -> str:
