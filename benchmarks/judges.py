@@ -38,6 +38,9 @@ def show(what: str, n: int, found: dict[str, float]) -> None:
 
 
 def measured(what: str, measure: Callable[[Array, Array], float], values: Array, labels: Array, groups: Array) -> None:
+    if len(set(labels.tolist())) < 2:
+        print(f"{what:<58} n {len(values):5d}  one class only", flush=True)
+        return
     show(what, len(values), interval(measure, values, labels, groups))
 
 
