@@ -53,6 +53,12 @@ def test_names_and_fingerprints_differ() -> None:
     assert len({recipes.fingerprint(recipe) for recipe in loaded}) == len(loaded)
 
 
+def test_reattack_trains_attackers_and_never_the_target() -> None:
+    recipe = recipes.load("reattack")
+    most = recipe.attack.k * recipe.generate.m * recipe.loop.n_rounds
+    assert recipe.train.align_at > most and not recipe.loop.stage_at_end and recipe.attack.retrain_at < 12
+
+
 @pytest.mark.parametrize("name", BUDGETS)
 def test_recipes_for_a_gpu_name_judges_that_may_be_used_commercially(name: str) -> None:
     recipe = recipes.load(name)
