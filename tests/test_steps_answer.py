@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from selfmoa.generate import Generation
-from selfmoa.steps._answer import _ended
+from selfmoa.records import Response
+from selfmoa.steps._answer import _drop_unlikely, _ended
 
 LONG = "I cannot help with that. It would be wrong.\n\n1. First, take the"
 
@@ -27,3 +28,14 @@ def test_a_guided_answer_ends_after_its_sentences(limit: int | None, text: str, 
 def test_blanks_after_the_last_sentence_are_no_end() -> None:
     whole = Generation("I cannot help. ", 5, "length")
     assert _ended(whole, 1) == whole
+
+
+def test_unlikely_guided_answers_are_dropped_below_a_percentile_and_never_at_zero() -> None:
+    def answer(logprob: float, guided: bool) -> Response:
+        return Response(f"{logprob}", "a", 1, 0, "x", guided, "", 1, "eos", logprob)
+
+    answers = [answer(-1.0 - share / 10, False) for share in range(11)]
+    answers += [answer(logprob, True) for logprob in (-5.0, -1.95, -1.4)]
+    assert all(item.status == "kept" for item in _drop_unlikely(answers, 0))
+    dropped = [item.logprob for item in _drop_unlikely(answers, 10) if item.status == "dropped"]
+    assert dropped == [-5.0, -1.95], "the tenth percentile of the model's own answers is -1.9"

@@ -110,7 +110,10 @@ class Generate(Section):
         "as others do. [us]",
     )
     guided_min_percentile: float = Field(
-        5.0, ge=0, le=100, description="Guided answers less likely than this percentile are dropped. [us]"
+        5.0,
+        ge=0,
+        le=100,
+        description="Guided answers less likely than this percentile of the model's own are dropped; 0 = none. [us]",
     )
     batch_size: int = Field(64, ge=1, description="Sequences sampled at once. [us]")
 

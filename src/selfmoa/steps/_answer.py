@@ -108,7 +108,12 @@ def _ended(answer: Generation, limit: int | None) -> Generation:
 
 
 def _drop_unlikely(responses: Sequence[Response], percentile: float) -> list[Response]:
-    """Drop guided answers less likely under the unguided model than this percentile of its own answers."""
+    """Drop guided answers less likely under the unguided model than this percentile of its own answers; 0 keeps all.
+
+    The least likely answer is no floor: it is one answer by chance, and may cost two in three guided ones.
+    """
+    if not percentile:
+        return list(responses)
     unguided = [item.logprob for item in responses if not item.guided and item.logprob is not None]
     floor = float(np.percentile(unguided, percentile)) if unguided else float("-inf")
     return [
