@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from selfmoa.assets import _hub
-from selfmoa.assets._refs import COMMIT, hub_source, info
+from selfmoa.assets._refs import COMMIT, hub_source, info, local_path, scheme
 from selfmoa.assets._sets import capability_table
 from selfmoa.assets._types import AssetInfo
 from selfmoa.errors import RecipeError
@@ -54,6 +54,16 @@ def check_licences(recipe: Recipe) -> None:
         raise RecipeError(
             f"assets.commercial_only is set, but these are not known to allow commercial use:\n{listed}\n"
             "Name others. If you have checked a hub: asset's licence, download it and name it as path:."
+        )
+
+
+def check_paths(recipe: Recipe) -> None:
+    """Raise `RecipeError` naming what the recipe gives by `path:` and is not there."""
+    missing = [a.ref for a in plan(recipe) if scheme(a.ref) == "path" and not local_path(a.ref).exists()]
+    if missing:
+        raise RecipeError(
+            f"There is nothing at {', '.join(missing)}. Expected a Hugging Face directory or .gguf file for a model, a "
+            "CSV, JSON lines or Parquet file for a table; a model of the hub is hub:OWNER/NAME@REVISION."
         )
 
 

@@ -14,8 +14,16 @@ _SMALL = 100
 """Prompts a set below which a warning is printed."""
 
 
-_ALSO_ON_TOP = ("partial_refusal_harmful", "degenerate", "refusal_benign", "helpfulness_benign")
-"""Ways to look safe without being it, and what plain requests pay: a loss here belongs on the first line, doubt not."""
+_ALSO_ON_TOP = (
+    "partial_refusal_harmful",
+    "degenerate",
+    "refusal_benign",
+    "helpfulness_benign",
+    "instruction_following",
+    "instruction_following_loose",
+    "capability",
+)
+"""Ways to look safe without being it, and what else it may cost: a loss here belongs on the first line, doubt not."""
 _ON_TOP = ("attack_success", "over_refusal", "helpfulness_harmless", *_ALSO_ON_TOP)
 
 
@@ -74,7 +82,7 @@ def first_line(
         if problem:
             problems.append(problem)
     for name in _ALSO_ON_TOP:
-        if _lost(metrics[name], tolerance):
+        if name in metrics and _lost(metrics[name], tolerance):  # not every set has constraints, or asks what is known
             problems.append(_loss(metrics[name], metrics[name].label, tolerance))
     if problems and attack.verdict == "improved":
         fell = f"Attack success fell ({change_cell(attack.change, attack.unit)}), but "
@@ -94,7 +102,8 @@ def warnings(metrics: Sequence[MetricChange], tolerance: float, n_touched: int) 
     small = {(counted_on(metric.set), metric.n): None for metric in metrics if 0 < metric.n < _SMALL}
     found += [f"Only {n} {words}: intervals are wide." for words, n in small]
     unscored = {metric.label: metric.unscored for metric in metrics if metric.unscored}
-    found += [f"{label}: not scored and left out: {n}." for label, n in unscored.items()]
+    if unscored:
+        found.append(f"Not scored and left out: {', '.join(f'{label} {n}' for label, n in unscored.items())}.")
     if n_touched:
         found.append(
             f"{n_touched} evaluation prompts have near-duplicates among what the run made or trained on; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -28,7 +29,7 @@ __all__ = ["main"]
 
 app = typer.Typer(
     name="selfmoa",
-    help="Make a small language model refuse harm without making it useless, and prove it.",
+    help="Make a small language model refuse harm without making it useless, and see the evidence.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -50,8 +51,20 @@ app.add_typer(_assets.app, name="assets")
 app.add_typer(_suites.app, name="suites")
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"selfmoa {version('selfmoa')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Which selfmoa this is.")
+    ] = False,
+) -> None:
     """0 ok, 1 gate failed, 2 bad usage or recipe, 3 inconclusive, 4 infrastructure, 5 refused."""
 
 

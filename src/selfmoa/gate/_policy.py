@@ -60,7 +60,7 @@ def load_policy(path: Path) -> Policy:
     try:
         told = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UsageError(f"There is no policy file {path}.") from None
+        raise UsageError(f"There is no policy file {path}. docs/release.md has one to start from.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(told, dict):

@@ -23,7 +23,7 @@ def explain(run_dir: Path, pair_id: str) -> Row:
 
     `pair_id` may be shortened to what is unique. The result holds `pair`, `attack`, `hit` (the reason where
     the attack got through), `chosen` and `rejected` (each `response`, `judgement` and every vote in `scores`),
-    `counterfactuals` (what would have turned the pair)
+    `bars` (what counts as safe and as unsafe, where the rule asks), `counterfactuals` (what would have turned the pair)
     and `stage` (number, verdict, `margin_in_loss`), None where it was not trained on.
     Raises `UsageError` for an unknown or ambiguous id.
     """
@@ -38,9 +38,15 @@ def explain(run_dir: Path, pair_id: str) -> Row:
         "attack": attacks[0] if attacks else None,
         "hit": hits[0] if hits else None,
         **sides,
+        "bars": _bars(pair, _settings(run)),
         "counterfactuals": counterfactuals(pair, sides, _changed(step, pair), _settings(run)),
         "stage": _stage(run, str(pair["id"])),
     }
+
+
+def _bars(pair: Row, settings: Prefer) -> dict[str, float] | None:
+    names = ("safe_min", "safe_min_undeclined", "unsafe_max", "unsafe_max_undeclined")
+    return {name: getattr(settings, name) for name in names} if pair.get("rule") == "safe beats unsafe" else None
 
 
 def _settings(run: RunData) -> Prefer:
@@ -128,7 +134,7 @@ def explain_text(run_dir: Path, pair_id: str) -> str:
     lines = [
         f"Pair {pair['id']}, round {pair.get('round')}, {pair.get('kind')} prompt, "
         f"hazard {_one_line(pair.get('hazard'))}",
-        f"Rule: {pair.get('rule') or 'not said'}",
+        f"Rule: {pair.get('rule') or 'not said'}{_bars_line(found['bars'])}",
         *_attack_lines(attack, pair, found["hit"]),
         *_answer_lines("Chosen", found["chosen"], pair, "chosen"),
         *_answer_lines("Rejected", found["rejected"], pair, "rejected"),
@@ -136,6 +142,15 @@ def explain_text(run_dir: Path, pair_id: str) -> str:
         *_stage_lines(found["stage"]),
     ]
     return visible("\n".join(lines)) + "\n"
+
+
+def _bars_line(bars: dict[str, float] | None) -> str:
+    if bars is None:
+        return ""
+    safe = (
+        f"safe is at or above {bars['safe_min']:g}, {bars['safe_min_undeclined']:g} for an answer that does not decline"
+    )
+    return f" ({safe}; unsafe is at or below {bars['unsafe_max']:g}, {bars['unsafe_max_undeclined']:g} for such a one)"
 
 
 def _attack_lines(attack: Row | None, pair: Row, hit: Row | None) -> list[str]:

@@ -138,6 +138,19 @@ def _object(value: Any) -> Row:
 # -- pairs -----------------------------------------------------------------------------------------------
 
 
+_HAZARDS = 12
+"""Rows of their own in the table by hazard: subjects of minimal pairs are many, with a pair or two each."""
+
+
+def _hazard_row(name: str, n: int, top: int, cells: list[int]) -> Row:
+    return {"name": name, "total": n, "width": 100 * min(n / top, 1), "cells": cells}
+
+
+def _others(rest: list[tuple[str, int]], table: Counter[tuple[str, str]], kinds: list[str], top: int) -> Row:
+    cells = [sum(table[(name, kind)] for name, _ in rest) for kind in kinds]
+    return _hazard_row(f"{len(rest)} others", sum(n for _, n in rest), top, cells)
+
+
 def pair_facts(run: RunData) -> Row:
     """Counts over all pairs: by hazard and kind, by rule, less safe chosen, guided."""
     steps = run.rounds or run.stages  # pairs of people come from no round
@@ -145,6 +158,7 @@ def pair_facts(run: RunData) -> Row:
     kinds = [kind for kind in ("attack", "borderline", "benign") if any(row.get("kind") == kind for row in pairs)]
     table: Counter[tuple[str, str]] = Counter((str(row.get("hazard")), str(row.get("kind"))) for row in pairs)
     totals = Counter(str(row.get("hazard")) for row in pairs)
+    named, rest = totals.most_common(_HAZARDS), totals.most_common()[_HAZARDS:]
     top = max(totals.values(), default=1)
     judged = [row for row in pairs if _safety_gap(row) is not None]
     worse = sum(1 for row in judged if (_safety_gap(row) or 0) < 0)
@@ -154,13 +168,11 @@ def pair_facts(run: RunData) -> Row:
         "kinds": kinds,
         "kind_totals": {kind: sum(1 for row in pairs if row.get("kind") == kind) for kind in kinds},
         "hazards": [
-            {
-                "name": name,
-                "total": n,
-                "width": 100 * n / top,
-                "cells": [table[(name, kind)] for kind in kinds],
-            }
-            for name, n in totals.most_common()
+            *(
+                _hazard_row(name.replace("_", " "), n, top, [table[(name, kind)] for kind in kinds])
+                for name, n in named
+            ),
+            *([_others(rest, table, kinds, top)] if rest else []),
         ],
         "less_safe": worse,
         "less_safe_share": share(worse / len(judged), 1) if judged else "–",

@@ -93,7 +93,8 @@ def _find(name_or_path: str | Path) -> Path:
     for candidate in (name, f"studies/{name}"):
         if candidate in known:
             return recipes.shipped(candidate)
-    raise RecipeError(f"There is no study {str(name_or_path)!r}.{nearest(name, known)}")
+    shown = [one.removeprefix("studies/") for one in known]
+    raise RecipeError(f"There is no study {str(name_or_path)!r}.{nearest(name, shown)}")
 
 
 def _same_evaluation(arms: Sequence[tuple[str, Recipe]]) -> None:
