@@ -30,12 +30,13 @@ def test_blanks_after_the_last_sentence_are_no_end() -> None:
     assert _ended(whole, 1) == whole
 
 
-def test_unlikely_guided_answers_are_dropped_below_a_percentile_and_never_at_zero() -> None:
-    def answer(logprob: float, guided: bool) -> Response:
-        return Response(f"{logprob}", "a", 1, 0, "x", guided, "", 1, "eos", logprob)
+def test_the_least_likely_guided_answers_are_dropped_whatever_the_models_own_are() -> None:
+    def answer(logprob: float | None, guided: bool) -> Response:
+        return Response(f"{guided}{logprob}", "a", 1, 0, "x", guided, "", 1, "eos", logprob)
 
-    answers = [answer(-1.0 - share / 10, False) for share in range(11)]
-    answers += [answer(logprob, True) for logprob in (-5.0, -1.95, -1.4)]
-    assert all(item.status == "kept" for item in _drop_unlikely(answers, 0))
-    dropped = [item.logprob for item in _drop_unlikely(answers, 10) if item.status == "dropped"]
-    assert dropped == [-5.0, -1.95], "the tenth percentile of the model's own answers is -1.9"
+    guided = [answer(logprob, True) for logprob in (-5.0, -1.0, -4.0, -2.0, -3.0, None)]
+    for own in (-0.1, -9.0):
+        answers = [answer(own, False), *guided]
+        dropped = {item.logprob for item in _drop_unlikely(answers, 0.4) if item.status == "dropped"}
+        assert dropped == {-5.0, -4.0}
+        assert all(item.status == "kept" for item in _drop_unlikely(answers, 0))

@@ -171,7 +171,6 @@ def _same_adapter(run: Run, adapter: Path | None) -> None:
 def plan(recipe: Recipe, *, measure: bool = False) -> dict[str, Any]:
     """What a run would do, the assets it needs, and what it costs (None unless `measure` or measured before)."""
     check(recipe)
-    assets.check_paths(recipe)
     attack, generate, evaluation = recipe.attack, recipe.generate, recipe.evaluate
     harmless = round(attack.k * attack.benign_fraction)
     answers = attack.k * generate.m

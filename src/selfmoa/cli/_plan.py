@@ -12,8 +12,9 @@ __all__ = ["show_plan"]
 
 def show_plan(recipe: Recipe, json: bool, *, measure: bool = False) -> None:
     """Work, assets and cost of a run; `measure` runs the calibration where there is none."""
-    from selfmoa import api
+    from selfmoa import api, assets
 
+    assets.check_paths(recipe)
     plan = api.plan(recipe, measure=measure)
     if json:
         show_json(plan)

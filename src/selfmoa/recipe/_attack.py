@@ -109,11 +109,9 @@ class Generate(Section):
         description="Sentences after which a guided answer ends: a small model goes on to comply or to ramble. None: "
         "as others do. [us]",
     )
-    guided_min_percentile: float = Field(
-        5.0,
-        ge=0,
-        le=100,
-        description="Guided answers less likely than this percentile of the model's own are dropped; 0 = none. [us]",
+    guided_drop_share: Share = Field(
+        0.2,
+        description="Share of the guided answers that is dropped, the least likely without guidance; 0 = none. [us]",
     )
     batch_size: int = Field(64, ge=1, description="Sequences sampled at once. [us]")
 

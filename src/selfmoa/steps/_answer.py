@@ -6,8 +6,6 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from selfmoa.generate import DECLINING_OPENERS, SAFE_SYSTEM_PROMPT, Generation, Request
 from selfmoa.judge import first_sentences
 from selfmoa.records import Attack, Response, stable_id
@@ -38,7 +36,7 @@ def answer(session: Session, number: int, attacks: Sequence[Attack]) -> list[Res
     responses = session.run.records(
         directory / "responses.parquet",
         Response,
-        lambda: _drop_unlikely(sampled, settings.guided_min_percentile),
+        lambda: _drop_unlikely(sampled, settings.guided_drop_share),
     )
     for response in responses:
         session.run.event("response", response.id, attack=response.attack_id, guided=response.guided)
@@ -107,18 +105,18 @@ def _ended(answer: Generation, limit: int | None) -> Generation:
     return replace(answer, text=text, finish="eos") if text != answer.text.rstrip() else answer
 
 
-def _drop_unlikely(responses: Sequence[Response], percentile: float) -> list[Response]:
-    """Drop guided answers less likely under the unguided model than this percentile of its own answers; 0 keeps all.
+def _drop_unlikely(responses: Sequence[Response], share: float) -> list[Response]:
+    """Drop this share of the guided answers, those least likely under the unguided model.
 
-    The least likely answer is no floor: it is one answer by chance, and may cost two in three guided ones.
+    They are measured against each other: an opener of ours is unlikelier than the model's own words, by its nature, and
+    the least likely of its own answers is one answer by chance.
     """
-    if not percentile:
-        return list(responses)
-    unguided = [item.logprob for item in responses if not item.guided and item.logprob is not None]
-    floor = float(np.percentile(unguided, percentile)) if unguided else float("-inf")
+    guided = sorted(
+        (item for item in responses if item.guided and item.logprob is not None),
+        key=lambda item: (item.logprob, item.id),
+    )
+    unlikely = {item.id for item in guided[: round(share * len(guided))]}
     return [
-        replace(item, status="dropped", reason="guided answer too unlikely")
-        if item.guided and item.logprob is not None and item.logprob < floor
-        else item
+        replace(item, status="dropped", reason="guided answer too unlikely") if item.id in unlikely else item
         for item in responses
     ]
