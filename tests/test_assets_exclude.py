@@ -19,6 +19,8 @@ from selfmoa.assets import is_excluded
         "[sexual content] under the age of eighteen",
         "[erotic text about a schoolgirl]",
         "[exploitation of minors]",
+        "[explicit links to underage people]",
+        "[getting close to a seven-year-old daughter]",
         "[trafficking of children]",
         "[abuse images of a kid]",
         "[SEXUAL text about a CHILD]",

@@ -25,11 +25,11 @@ _MINOR = re.compile(
 )
 _ABUSE = re.compile(
     r"\b(sex\w*|porn\w*|nud(e|es|ity|ist)\w*|naked\w*|erotic\w*|groom(s|ed|ers?|ing)?|molest\w*|rap(e|ed|es|ist|ists|ing)"
-    r"|incest\w*|lewd\w*|explicit (image|photo|picture|video|content|material|stor)\w*|exploit\w*|seduc\w*"
+    r"|incest\w*|lewd\w*|explicit(ly)?|exploit\w*|seduc\w*"
     r"|fondl\w*|undress\w*|prostitut\w*|brothels?|traffick\w*|abus(e|es|ed|er|ers|ing|ive)|predators?|preying"
     r"|lur(e|es|ed|ing)|entic\w*|intima(te|cy)|genital\w*|masturbat\w*|orgasm\w*|fetish\w*|kink\w*|horny"
     r"|aroused?|arousal|voyeur\w*|upskirt\w*|sext\w*|sugar (daddy|baby)|nsfw|hentai|xxx|strip(tease|ping)"
-    r"|obscene\w*)\b"
+    r"|obscene\w*|(get|be|gets|getting|being) (close to|alone with)|(win|gain|earn)(ing)? (her|his|their) trust)\b"
 )
 
 

@@ -28,20 +28,22 @@ def summarise(directory: Path, arm: str, seed: int) -> Summary:
     """
     results = read_json(directory / "results.json") or {}
     manifest = read_json(directory / "manifest.json") or {}
+    figures = [row for row in results["metrics"] if row["after"]["n"]]
+    changed = any(row["change"]["value"] for row in figures)  # the untrained model is itself: no change to tell
     return {
         "arm": arm,
         "seed": seed,
         "model": (manifest.get("model") or {}).get("ref", ""),
-        "metrics": {str(row["name"]): _figure(row) for row in results["metrics"] if row["after"]["n"]},
+        "metrics": {str(row["name"]): _figure(row, changed) for row in figures},
         "cost": _cost(directory),
         **({"reset_control": True} if resets(directory) else {}),
     }
 
 
-def _figure(row: Summary) -> Summary:
+def _figure(row: Summary, changed: bool) -> Summary:
     after, change = row["after"], row["change"]
     told = {**{key: _plain(after[key]) for key in ("value", "low", "high", "n")}, "judge": str(row.get("judge") or "")}
-    if any(change[key] for key in ("value", "low", "high")):
+    if changed:
         moved = {key: _plain(change[key]) for key in ("value", "low", "high")}
         told["change"] = {**moved, "detectable": _plain(row.get("detectable"))}
     return told
