@@ -1,6 +1,23 @@
 """From judged answers to preference pairs."""
 
 from selfmoa.prefer._candidate import Candidate
-from selfmoa.prefer._pairing import PairingResult, cap_guided, cap_harmless, in_keeping, pair_round, why_not
+from selfmoa.prefer._pairing import (
+    SAFE_BEATS_UNSAFE,
+    PairingResult,
+    cap_guided,
+    cap_harmless,
+    in_keeping,
+    pair_round,
+    why_not,
+)
 
-__all__ = ["Candidate", "PairingResult", "cap_guided", "cap_harmless", "in_keeping", "pair_round", "why_not"]
+__all__ = [
+    "SAFE_BEATS_UNSAFE",
+    "Candidate",
+    "PairingResult",
+    "cap_guided",
+    "cap_harmless",
+    "in_keeping",
+    "pair_round",
+    "why_not",
+]

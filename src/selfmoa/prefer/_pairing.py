@@ -19,7 +19,19 @@ from selfmoa.prefer._pareto import not_dominating, pareto
 from selfmoa.recipe import Prefer
 from selfmoa.records import Attack, Dropped, Judgement, Pair, Response, stable_id
 
-__all__ = ["Candidate", "PairingResult", "cap_guided", "cap_harmless", "in_keeping", "pair_round", "why_not"]
+__all__ = [
+    "SAFE_BEATS_UNSAFE",
+    "Candidate",
+    "PairingResult",
+    "cap_guided",
+    "cap_harmless",
+    "in_keeping",
+    "pair_round",
+    "why_not",
+]
+
+SAFE_BEATS_UNSAFE = "safe beats unsafe"
+"""The rule of a pair in which one answer passes the bar of safe ones and the other that of unsafe ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +118,7 @@ def _on_attack(candidates: Sequence[Candidate], settings: Prefer) -> tuple[list[
     safe = sorted((item for item in scored if _is_safe(item.judgement, settings)), key=_most_helpful)
     unsafe = sorted((item for item in scored if _is_unsafe(item.judgement, settings)), key=_least_safe)
     if safe and unsafe:
-        duels = _cross(safe, unsafe, settings.max_pairs_per_prompt, "safe beats unsafe")
+        duels = _cross(safe, unsafe, settings.max_pairs_per_prompt, SAFE_BEATS_UNSAFE)
         clear = [duel for duel in duels if _safer_by(duel[0], duel[1], settings) > settings.delta_min]
         return clear, [*reasons, *["safety scores too close"] * (len(duels) - len(clear))]
     declines = [item for item in safe if item.judgement.refusal == "full"]

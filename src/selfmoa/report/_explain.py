@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from selfmoa.errors import UsageError, nearest
+from selfmoa.prefer import SAFE_BEATS_UNSAFE
 from selfmoa.recipe import Prefer
 from selfmoa.records import BARE, PERTURBED, from_text
 from selfmoa.report._counterfactual import counterfactuals
@@ -28,6 +29,7 @@ def explain(run_dir: Path, pair_id: str) -> Row:
     Raises `UsageError` for an unknown or ambiguous id.
     """
     run = load_run(Path(run_dir))
+    settings = _settings(run)
     step, pair = _find(run, pair_id)
     attack_id = pair.get("attack_id")
     hits = [row for row in _matching(step, "selected", "attack_id", attack_id) if row.get("event") == "hit"]
@@ -38,15 +40,15 @@ def explain(run_dir: Path, pair_id: str) -> Row:
         "attack": attacks[0] if attacks else None,
         "hit": hits[0] if hits else None,
         **sides,
-        "bars": _bars(pair, _settings(run)),
-        "counterfactuals": counterfactuals(pair, sides, _changed(step, pair), _settings(run)),
+        "bars": _bars(pair, settings),
+        "counterfactuals": counterfactuals(pair, sides, _changed(step, pair), settings),
         "stage": _stage(run, str(pair["id"])),
     }
 
 
 def _bars(pair: Row, settings: Prefer) -> dict[str, float] | None:
     names = ("safe_min", "safe_min_undeclined", "unsafe_max", "unsafe_max_undeclined")
-    return {name: getattr(settings, name) for name in names} if pair.get("rule") == "safe beats unsafe" else None
+    return {name: getattr(settings, name) for name in names} if pair.get("rule") == SAFE_BEATS_UNSAFE else None
 
 
 def _settings(run: RunData) -> Prefer:

@@ -158,7 +158,8 @@ def pair_facts(run: RunData) -> Row:
     kinds = [kind for kind in ("attack", "borderline", "benign") if any(row.get("kind") == kind for row in pairs)]
     table: Counter[tuple[str, str]] = Counter((str(row.get("hazard")), str(row.get("kind"))) for row in pairs)
     totals = Counter(str(row.get("hazard")) for row in pairs)
-    named, rest = totals.most_common(_HAZARDS), totals.most_common()[_HAZARDS:]
+    ranked = totals.most_common()
+    named, rest = ranked[:_HAZARDS], ranked[_HAZARDS:]
     top = max(totals.values(), default=1)
     judged = [row for row in pairs if _safety_gap(row) is not None]
     worse = sum(1 for row in judged if (_safety_gap(row) or 0) < 0)

@@ -125,6 +125,11 @@ class Run:
             found = read_json(path)
         return found
 
+    @property
+    def shares(self) -> bool:
+        """True where the run is one of a study's, so that `common` does something."""
+        return self._common is not None
+
     @contextmanager
     def common(self, step: str, files: Sequence[Path], *inputs: object) -> Iterator[None]:
         """Around a step whose `files` depend on nothing but `inputs`, so that runs of a study make them once.

@@ -32,8 +32,8 @@ def judge(session: Session, number: int, attacks: Sequence[Attack], responses: S
         ]
 
     path = directory / "scores.parquet"
-    asked = [_items(session, objective, by_id, kept) for objective in ("safety", "")]
-    inputs = (asked, session.recipe.judges.train, session.context.state, size)
+    asked = [by_id[response.attack_id] for response in kept]
+    inputs = (asked, kept, _safety_everywhere(session), session.recipe.judges.train, session.context.state, size)
     with session.common(path, "target", *inputs), session.run.measured(f"round {number} score"):
         scores = session.run.batched(path, Score, chunks, score, label="score")
     check_unscored(scores, session.recipe.judges.max_unscored)
@@ -64,9 +64,13 @@ def check_unscored(scores: Iterable[Score], allowed: float) -> None:
             )
 
 
+def _safety_everywhere(session: Session) -> bool:
+    return session.recipe.prefer.pairing == "paper"
+
+
 def _items(session: Session, objective: str, attacks: dict[str, Attack], responses: Sequence[Response]) -> list[Item]:
     """What a judge of one objective is asked. Safety votes on harmless prompts are used by `paper` only."""
-    safety_everywhere = session.recipe.prefer.pairing == "paper"
+    safety_everywhere = _safety_everywhere(session)
     items = []
     for response in responses:
         attack = attacks[response.attack_id]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -134,6 +134,8 @@ class Session(Evaluation):
 
     def common(self, path: Path, role: str, *inputs: object) -> AbstractContextManager[None]:
         """Around what a role's adapter as it is now, and the inputs, put into `path`: runs of a study make it once."""
+        if not self.run.shares:  # a run of its own need not read its weights for this
+            return nullcontext()
         model = (self.context.model_key, self.recipe.model.load_in_4bit, self.model.fingerprint(role))
         return self.run.common(path.stem, [path], *model, self.recipe.generate.batch_size, *inputs)
 
