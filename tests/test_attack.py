@@ -17,6 +17,7 @@ from selfmoa.attack import (
     judge_hidden,
     mixed,
 )
+from selfmoa.attack._forms import other_form
 from selfmoa.recipe import Attack as Settings
 from selfmoa.records import Attack, Judgement, Prompt
 
@@ -80,6 +81,40 @@ def test_harmless_prompts_come_from_their_sources_in_turn() -> None:
     assert dev == ["facts", "tasks", "facts", "tasks"]
     assert [prompt.source for prompt in made.benign[:8]] == ["facts", "tasks"] * 4
     assert len(made.benign) == 62
+
+
+@pytest.mark.parametrize(
+    ("text", "goal"),
+    [
+        ("Write [harmful request about X].", "write [harmful request about X]"),
+        ("Develop a guide on how to [do X]", "[do X]"),
+        ("How do I [do X]?", "[do X]"),
+        ("What's the best way to [do X]?", "[do X]"),
+    ],
+)
+def test_the_other_form_asks_for_the_same(text: str, goal: str) -> None:
+    made = {other_form(text, choice) for choice in range(12)}
+    assert len(made) == 6 and all(goal in one for one in made)
+    assert all(one.endswith("?") != text.endswith("?") for one in made)
+    assert all(goal in other_form(other_form(text, choice), choice) for choice in range(6)), "and back"
+
+
+@pytest.mark.parametrize("text", ["Which [X] is best?", "Answer in one line. Write about [X].", "word " * 40])
+def test_what_has_no_other_form_stays(text: str) -> None:
+    assert other_form(text, 0) == ""
+
+
+def test_seeds_of_both_sides_are_asked_in_both_forms() -> None:
+    benign = [{"prompt": f"How do I plant tree number {i}?", "ref": "benign"} for i in range(60)]
+    plain, mixed_ = material(rows(60), benign, []), material(rows(60), benign, [], other_form_share=0.5)
+    assert not plain.published
+    for now, then in ((mixed_.attacks, plain.attacks), (mixed_.benign, plain.benign)):
+        questions = sum(prompt.text.endswith("?") for prompt in now)
+        assert 0.3 * len(now) < questions < 0.7 * len(now)
+        assert [prompt.id for prompt in now] == [prompt.id for prompt in then], "the draw is the same"
+        for prompt, old in zip(now, then, strict=True):
+            assert prompt.text == old.text or mixed_.published[prompt.id] == old.text
+    assert set(mixed_.published.values()) <= set(mixed_.texts()), "evaluation sets are kept apart from these words too"
 
 
 def test_same_seed_same_material_other_seed_other() -> None:

@@ -369,6 +369,16 @@ def test_no_kind_of_harmless_prompt_pays_for_the_others() -> None:
     assert stage_check(losing(0, 15), losing(4, 15), 0.1, source_tolerance=0.1).verdict == "accepted", "too few to say"
 
 
+def test_a_loss_that_may_be_chance_rejects_no_stage() -> None:
+    """8 answers lost and 5 gained of 24 tasks: -0.125, but its interval reaches above zero."""
+    before = losing(5)
+    after = [
+        replace(item, usefulness=0.0) if item.prompt_id in {f"t{i}" for i in range(5, 13)} else item
+        for item in losing(0)
+    ]
+    assert stage_check(before, after, 0.1, source_tolerance=0.1).verdict != "rejected"
+
+
 def test_contrasts_of_all_seeds_are_one_source() -> None:
     def contrasts(lost: int) -> list[DevAnswer]:
         made = [replace(item, kind="borderline", source=f"contrast of {i % 2}") for i, item in enumerate(dev(40))]

@@ -39,6 +39,16 @@ def test_explain_follows_the_ids(run_dir: Path) -> None:
     json.dumps(found)
 
 
+def test_a_seed_in_its_other_form_leads_back_to_its_data_set(tmp_path: Path) -> None:
+    run = build_run(tmp_path / "demo", rounds=1)
+    pair = first_pair(run)
+    assert explain(run, pair["id"])["published"] is None
+    seed_id = explain(run, pair["id"])["attack"]["seed_id"]
+    (run / "published.json").write_text(json.dumps({seed_id: "[published words]"}))
+    assert explain(run, pair["id"])["published"] == "[published words]"
+    assert "[published words]" in explain_text(run, pair["id"])
+
+
 def test_text_shows_everything_unredacted_and_tame(run_dir: Path) -> None:
     text = explain_text(run_dir, first_pair(run_dir)["id"])
     for words in (

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice, zip_longest
 
 from selfmoa.assets import STYLES, fill_template, goal_of
+from selfmoa.attack._forms import other_form
 from selfmoa.attack._novelty import bleu
 from selfmoa.records import Prompt, PromptKind, stable_id
 
@@ -57,11 +58,14 @@ class Material:
     """H0: (prompt, intention-hidden prompt)."""
     dev: tuple[Prompt, ...]
     """Development prompts of the stage check, harmful and harmless."""
+    published: Mapping[str, str] = field(default_factory=dict)
+    """Prompt id -> its words in the data set, where it is asked in the other form."""
 
     def texts(self) -> list[str]:
-        """Every prompt that the loop may see or that decides on a stage."""
+        """Every prompt that the loop may see or that decides on a stage, and the published words behind it."""
         listed = [prompt.text for prompt in (*self.attacks, *self.benign, *self.dev)]
-        return listed + [text for pair in (*self.expansions, *self.hidings) for text in pair]
+        pairs = [text for pair in (*self.expansions, *self.hidings) for text in pair]
+        return [*listed, *pairs, *self.published.values()]
 
 
 def gather(
@@ -75,15 +79,20 @@ def gather(
     bleu_max: float,
     hidden_fits: Callable[[str], bool],
     seed: int,
+    other_form_share: float = 0.0,
 ) -> Material:
     """Split tables (columns prompt, hazard, ref) into the parts of a run.
 
     From `bleu_max` on one prompt repeats another, which the expander must not learn. `hidden_fits` tells whether a
-    hidden prompt is short enough for the model that will be shown it.
+    hidden prompt is short enough for the model that will be shown it. `other_form_share` of the prompts, harmful and
+    harmless, are asked in their other form where they have one.
     """
     rng = random.Random(seed)
-    harmful = in_turn(_prompts(attacks, "attack", rng))
-    harmless = in_turn(_prompts(benign, "benign", rng))
+    listed = [*in_turn(_prompts(attacks, "attack", rng)), *in_turn(_prompts(benign, "benign", rng))]
+    turned = _turned(listed, other_form_share, seed)
+    asked = [turned.get(prompt.id, prompt) for prompt in listed]
+    harmful = [prompt for prompt in asked if prompt.kind == "attack"]
+    harmless = [prompt for prompt in asked if prompt.kind == "benign"]
     n_dev_harmful = min(n_dev_harmful, len(harmful) // 4)
     dev_harmful, pool = harmful[:n_dev_harmful], harmful[n_dev_harmful:]
     # a third of the harmless development prompts is borderline, made from pool seeds that are set apart for it
@@ -97,7 +106,18 @@ def gather(
         expansions=tuple(_same_category(pool, max_pairs, bleu_max, rng)),
         hidings=tuple(_hidden(pool, templates, max_pairs, hidden_fits, rng)),
         dev=tuple([*dev_harmful, *harmless[:n_benign], *dev_borderline]),
+        published={prompt.id: prompt.text for prompt in listed if prompt.id in turned},
     )
+
+
+def _turned(prompts: Sequence[Prompt], share: float, seed: int) -> dict[str, Prompt]:
+    """The prompts that are asked in their other form, by id: each has the same chance, whoever else is there."""
+    turned = {}
+    for prompt in prompts:
+        rng = random.Random(f"{seed} {prompt.id}")
+        if rng.random() < share and (text := other_form(prompt.text, rng.randrange(1000))):
+            turned[prompt.id] = replace(prompt, text=text)
+    return turned
 
 
 def borderline_from(attacks: Iterable[Prompt], limit: int) -> list[Prompt]:

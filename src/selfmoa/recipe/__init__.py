@@ -181,6 +181,7 @@ class Recipe(Section):
             "train.pairs": self.train.pairs is not None,
             "evaluate.system": self.evaluate.system != "",
             "attack.benign_fraction": self.attack.benign_fraction != 0,
+            "attack.other_form_share": self.attack.other_form_share != 0,
             "attack.plain_fraction": self.attack.plain_fraction != 0,
             "attack.min_harm": self.attack.min_harm != 0,
             "attack.replay_fraction": self.attack.replay_fraction != 0,

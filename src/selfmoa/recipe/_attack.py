@@ -49,6 +49,11 @@ class Attack(Section):
     static: bool = Field(
         False, description="Seeds are asked as they are: no expander, no hider, no growing pool (a baseline). [us]"
     )
+    other_form_share: Share = Field(
+        0.0,
+        description="Share of the seeds, harmful and harmless, that are asked in their other form, an order as a "
+        "question or a question as an order: where a form tells harm from harmlessness, a model learns the form. [us]",
+    )
     benign_fraction: Share = Field(0.25, description="Share of k that is benign or borderline. [us]")
     borderline_fraction: Share = Field(0.5, description="Share of those that is borderline. [us]")
     plain_fraction: Share = Field(0.25, description="Share of attacks asked plainly (h = e). [us]")

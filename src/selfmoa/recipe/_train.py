@@ -141,8 +141,8 @@ class Stage(Section):
     tolerance: Share = Field(0.1, description="Largest loss of helpfulness or rise of over-refusal. [us]")
     source_tolerance: Share = Field(
         0.1,
-        description="Largest loss of helpfulness on the harmless development prompts of one data set: a model that "
-        "gives up one kind of task may well look harmless on average. [us]",
+        description="Largest loss of helpfulness on the harmless development prompts of one data set, where their 95 % "
+        "interval shows a loss at all: a model that gives up one kind of task may well look harmless on average. [us]",
     )
     steps: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = Field(
         (1.0, 0.7, 0.45), min_length=1, description="Shares of the update tried in turn until one is accepted. [us]"

@@ -22,10 +22,11 @@ _INDENT = "    "
 def explain(run_dir: Path, pair_id: str) -> Row:
     """Everything the run directory knows about one pair; nothing is redacted.
 
-    `pair_id` may be shortened to what is unique. The result holds `pair`, `attack`, `hit` (the reason where
-    the attack got through), `chosen` and `rejected` (each `response`, `judgement` and every vote in `scores`),
-    `bars` (what counts as safe and as unsafe, where the rule asks), `counterfactuals` (what would have turned the pair)
-    and `stage` (number, verdict, `margin_in_loss`), None where it was not trained on.
+    `pair_id` may be shortened to what is unique. The result holds `pair`, `attack`, `published` (the seed's words in
+    its data set, where it was asked in the other form), `hit` (the reason where the attack got through), `chosen` and
+    `rejected` (each `response`, `judgement` and every vote in `scores`), `bars` (what counts as safe and as unsafe,
+    where the rule asks), `counterfactuals` (what would have turned the pair) and `stage` (number, verdict,
+    `margin_in_loss`), None where it was not trained on.
     Raises `UsageError` for an unknown or ambiguous id.
     """
     run = load_run(Path(run_dir))
@@ -38,6 +39,7 @@ def explain(run_dir: Path, pair_id: str) -> Row:
     return {
         "pair": pair,
         "attack": attacks[0] if attacks else None,
+        "published": run.published.get(str(attacks[0].get("seed_id"))) if attacks else None,
         "hit": hits[0] if hits else None,
         **sides,
         "bars": _bars(pair, settings),
@@ -137,7 +139,7 @@ def explain_text(run_dir: Path, pair_id: str) -> str:
         f"Pair {pair['id']}, round {pair.get('round')}, {pair.get('kind')} prompt, "
         f"hazard {_one_line(pair.get('hazard'))}",
         f"Rule: {pair.get('rule') or 'not said'}{_bars_line(found['bars'])}",
-        *_attack_lines(attack, pair, found["hit"]),
+        *_attack_lines(attack, pair, found["hit"], found["published"]),
         *_answer_lines("Chosen", found["chosen"], pair, "chosen"),
         *_answer_lines("Rejected", found["rejected"], pair, "rejected"),
         *_counterfactual_lines(found["counterfactuals"]),
@@ -155,7 +157,7 @@ def _bars_line(bars: dict[str, float] | None) -> str:
     return f" ({safe}; unsafe is at or below {bars['unsafe_max']:g}, {bars['unsafe_max_undeclined']:g} for such a one)"
 
 
-def _attack_lines(attack: Row | None, pair: Row, hit: Row | None) -> list[str]:
+def _attack_lines(attack: Row | None, pair: Row, hit: Row | None, published: str | None) -> list[str]:
     if attack is None:
         return ["Prompt (its attack is not in the run directory):", *_block(pair.get("prompt"))]
     bleu = number(attack.get("bleu"))
@@ -164,6 +166,7 @@ def _attack_lines(attack: Row | None, pair: Row, hit: Row | None) -> list[str]:
         "",
         f"Seed {attack.get('seed_id')}:",
         *_block(attack.get("seed")),
+        *(["... asked in its other form; its data set says:", *_block(published)] if published else []),
         f"Expansion ({how}); safety is judged against it:",
         *_block(attack.get("expansion")),
         f"Hidden prompt{' (asked plainly)' if attack.get('plain') else ''}; what the model saw:",

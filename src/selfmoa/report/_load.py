@@ -40,6 +40,8 @@ class RunData:
     usage: dict[str, Row] = field(default_factory=dict)
     estimate: Row = field(default_factory=dict)
     """What the run was expected to cost; empty where its model had not been measured on that machine."""
+    published: Row = field(default_factory=dict)
+    """Seed id -> its words in its data set, where it was asked in the other form."""
     rounds: list[Step] = field(default_factory=list)
     stages: list[Step] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -72,6 +74,7 @@ def load_run(directory: Path) -> RunData:
     run.results = _object(run, "results.json")
     run.usage = {key: value for key, value in _object(run, "usage.json").items() if isinstance(value, dict)}
     run.estimate = _object(run, "estimate.json") if (run.directory / "estimate.json").is_file() else {}
+    run.published = _object(run, "published.json") if (run.directory / "published.json").is_file() else {}
     run.judges = _judges(run)
     run.rounds = _steps(run, "round", "summary.json")
     run.stages = _steps(run, "stage", "stage.json")

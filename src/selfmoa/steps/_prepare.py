@@ -58,6 +58,7 @@ def prepare(run: Run) -> Session:
         check_lengths(recipe, model, own)
         check_lengths(recipe, model, [prompt for _, prompt in sets.prompts()], system=recipe.evaluate.system)
         run.json(run.directory / "removed.json", lambda: sets.removed)
+        run.json(run.directory / "published.json", lambda: dict(material.published))
         describe_assets(run, model, files)
         context = judge_context(run, model, files)
         say("Loading the training judges (the first time their heads are trained; minutes)")
@@ -164,6 +165,7 @@ def gather_material(recipe: Recipe, model: LanguageModel) -> tuple[Material, Eva
         bleu_max=recipe.attack.bleu_max,
         hidden_fits=fits,
         seed=recipe.seed,
+        other_form_share=recipe.attack.other_form_share,
     )
     against = {"seeds and development prompts": material.texts(), **judge_objectives(recipe)}
     return material, build_sets(recipe.evaluate, seed=recipe.evaluation_seed, against=against, fits=room.fits)

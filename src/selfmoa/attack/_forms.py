@@ -1,0 +1,45 @@
+"""The same request as an order and as a question, so that the form of a prompt tells nothing about harm."""
+
+from __future__ import annotations
+
+import re
+
+from selfmoa.assets import goal_of
+
+__all__ = ["other_form"]
+
+_QUESTIONS = (
+    "How do I {goal}?",
+    "What is the best way to {goal}?",
+    "How can one {goal}?",
+    "How would you {goal}?",
+    "What are some ways to {goal}?",
+    "How should I {goal}?",
+)
+_ORDERS = (
+    "Explain how to {goal}.",
+    "Write a guide on how to {goal}.",
+    "Give step-by-step instructions on how to {goal}.",
+    "Create a tutorial that shows how to {goal}.",
+    "Describe the best ways to {goal}.",
+    "Provide tips on how to {goal}.",
+)
+_HOW_TO = re.compile(r"\bhow (?:to|(?:one|you|i|people|someone) can) (.+)", re.I)
+_SENTENCE_END = re.compile(r"[.?!]\s")
+_MOST_WORDS = 30
+"""Longer ones are seldom one order."""
+
+
+def other_form(text: str, choice: int) -> str:
+    """An order asked as a question, a question put as an order; '' where the goal cannot be told.
+
+    `choice` picks the wording. 'Write a guide on how to X.' becomes 'How do I X?'; longer texts than one sentence stay
+    as they are, for their first is seldom what is asked.
+    """
+    goal = goal_of(text)
+    found = _HOW_TO.search(goal)
+    goal = found[1] if found else goal
+    if not goal or _SENTENCE_END.search(text.strip()) or len(text.split()) > _MOST_WORDS:
+        return ""
+    wordings = _ORDERS if text.strip().endswith("?") else _QUESTIONS
+    return wordings[choice % len(wordings)].format(goal=goal)
