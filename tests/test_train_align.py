@@ -170,6 +170,21 @@ def test_nan_raises_and_the_target_is_what_entered(model: LanguageModel, tmp_pat
     assert set(model.net.peft_config) == {"default"} and not model.net.training
 
 
+def test_only_the_first_tokens_of_an_answer_are_trained_on(tiny_model_dir: Path, tmp_path: Path) -> None:
+    def trained(tail: str, limit: int | None) -> tuple[Weights, int]:
+        model = _load(tiny_model_dir)
+        made = pairs(8, chosen=f"one two three four five six{tail}", rejected=f"seven eight nine ten{tail}")
+        settings = _settings(epochs=1, answer_tokens=limit)
+        outcome = align(model, made, settings, directory=tmp_path / f"{tail} {limit}", seed=0)
+        return snapshot(model, "target"), outcome.trained_tokens
+
+    short, n_short = trained(" a", 3)
+    other, n_other = trained(" another end", 3)
+    assert _equal(short, other) and n_short == n_other, "what comes later does not matter"
+    whole, n_whole = trained(" a", None)
+    assert not _equal(short, whole) and n_short < n_whole
+
+
 def test_nothing_to_train_on(model: LanguageModel, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="None of 2 pairs"):
         align(model, pairs(2, chosen=""), _settings(), directory=tmp_path, seed=0)

@@ -1,6 +1,6 @@
 """From seed prompts to attacks: seed material, expander and hider, novelty, pool, selection."""
 
-from selfmoa.attack._material import Material, borderline_from, gather
+from selfmoa.attack._material import OWN, Material, borderline_from, gather, with_own
 from selfmoa.attack._novelty import History, bleu
 from selfmoa.attack._pool import Pool
 from selfmoa.attack._select import hits
@@ -8,6 +8,7 @@ from selfmoa.attack._weights import Tally, entering_id, mixed
 from selfmoa.attack._write import expand_request, hide_request, judge_expansion, judge_hidden
 
 __all__ = [
+    "OWN",
     "History",
     "Material",
     "Pool",
@@ -22,4 +23,5 @@ __all__ = [
     "judge_expansion",
     "judge_hidden",
     "mixed",
+    "with_own",
 ]

@@ -24,6 +24,7 @@ _ORDERS = (
     "Describe the best ways to {goal}.",
     "Provide tips on how to {goal}.",
 )
+_ASKED = re.compile(r"(?:can|could|would|will) you (?:please )?(.+)\?", re.I)
 _HOW_TO = re.compile(r"\bhow (?:to|(?:one|you|i|people|someone) can) (.+)", re.I)
 _SENTENCE_END = re.compile(r"[.?!]\s")
 _MOST_WORDS = 30
@@ -33,13 +34,18 @@ _MOST_WORDS = 30
 def other_form(text: str, choice: int) -> str:
     """An order asked as a question, a question put as an order; '' where the goal cannot be told.
 
-    `choice` picks the wording. 'Write a guide on how to X.' becomes 'How do I X?'; longer texts than one sentence stay
-    as they are, for their first is seldom what is asked.
+    `choice` picks the wording. 'Write a guide on how to X.' becomes 'How do I X?', 'Can you X?' becomes 'X.'; longer
+    texts than one sentence stay as they are, for their first is seldom what is asked.
     """
+    text = text.strip()
+    if _SENTENCE_END.search(text) or len(text.split()) > _MOST_WORDS:
+        return ""
+    if asked := _ASKED.fullmatch(text):
+        return f"{asked[1][:1].upper()}{asked[1][1:]}."
     goal = goal_of(text)
     found = _HOW_TO.search(goal)
     goal = found[1] if found else goal
-    if not goal or _SENTENCE_END.search(text.strip()) or len(text.split()) > _MOST_WORDS:
+    if not goal:
         return ""
-    wordings = _ORDERS if text.strip().endswith("?") else _QUESTIONS
+    wordings = _ORDERS if text.endswith("?") else _QUESTIONS
     return wordings[choice % len(wordings)].format(goal=goal)

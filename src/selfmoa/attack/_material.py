@@ -17,7 +17,7 @@ from selfmoa.attack._forms import other_form
 from selfmoa.attack._novelty import bleu
 from selfmoa.records import Prompt, PromptKind, stable_id
 
-__all__ = ["Material", "borderline_from", "gather", "in_turn"]
+__all__ = ["OWN", "Material", "borderline_from", "gather", "in_turn", "with_own"]
 
 Row = dict[str, object]
 
@@ -40,6 +40,9 @@ the form either: half are questions, half are tasks, as attacks are."""
 
 _NEIGHBOURS = 3
 """Nearest prompts among which an E0 target is drawn."""
+
+OWN = "the model itself"
+"""Source of prompts that it wrote in the user's place."""
 
 _STYLES = tuple(way for ways in STYLES.values() for way in ways)
 
@@ -118,6 +121,21 @@ def _turned(prompts: Sequence[Prompt], share: float, seed: int) -> dict[str, Pro
         if rng.random() < share and (text := other_form(prompt.text, rng.randrange(1000))):
             turned[prompt.id] = replace(prompt, text=text)
     return turned
+
+
+def with_own(
+    material: Material, dev: Sequence[str], loop: Sequence[str], *, other_form_share: float, seed: int
+) -> Material:
+    """The material with harmless prompts that the model wrote itself, which come in turn with the others."""
+    listed = [Prompt(stable_id("benign", text), text, "benign", source=OWN) for text in dict.fromkeys([*dev, *loop])]
+    turned = _turned(listed, other_form_share, seed)
+    asked = [turned.get(prompt.id, prompt) for prompt in listed]
+    return replace(
+        material,
+        benign=tuple(in_turn([*material.benign, *asked[len(dev) :]])),
+        dev=(*material.dev, *asked[: len(dev)]),
+        published={**material.published, **{prompt.id: prompt.text for prompt in listed if prompt.id in turned}},
+    )
 
 
 def borderline_from(attacks: Iterable[Prompt], limit: int) -> list[Prompt]:

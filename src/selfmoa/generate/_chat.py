@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from selfmoa.errors import ModelError
 from selfmoa.generate._protocol import Request
 
-__all__ = ["complete", "render"]
+__all__ = ["complete", "render", "user_turn"]
 
 _log = logging.getLogger("selfmoa")
 
@@ -38,6 +38,12 @@ def render(tokenizer: PreTrainedTokenizerBase, request: Request) -> str:
     except Exception:
         text = write([{"role": "user", "content": f"{request.system}\n\n{request.user}"}])
     return text + request.prefill
+
+
+def user_turn(tokenizer: PreTrainedTokenizerBase) -> str:
+    """What stands before the user's first word, for a model that is to write the user's turn."""
+    mark = "question"
+    return render(tokenizer, Request(user=mark)).rpartition(mark)[0]
 
 
 def complete(tokenizer: PreTrainedTokenizerBase) -> None:

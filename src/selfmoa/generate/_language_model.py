@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from selfmoa.errors import ModelError, StorageError
 from selfmoa.generate import _forward
 from selfmoa.generate._base import read_base
-from selfmoa.generate._chat import render
+from selfmoa.generate._chat import render, user_turn
 from selfmoa.generate._merge import merged
 from selfmoa.generate._protocol import Generation, Request
 from selfmoa.generate._sampling import sample
@@ -231,6 +231,13 @@ class LanguageModel:
             Generation(request.prefill + text, n_tokens, finish)
             for request, (text, n_tokens, finish) in zip(requests, texts, strict=True)
         ]
+
+    def user_turns(self, n: int, sampling: Sampling, *, seed: int, batch_size: int = 64) -> list[Generation]:
+        """What the frozen base says in the user's place, n times (Magpie, arXiv 2406.08464)."""
+        prompts = [user_turn(self.tokenizer)] * n
+        with self.using(None), torch.inference_mode():
+            texts = sample(self.net, self.tokenizer, prompts, sampling, seed=seed, batch_size=batch_size)
+        return [Generation(text.strip(), n_tokens, finish) for text, n_tokens, finish in texts]
 
     def token_logprobs(
         self, pairs: Sequence[tuple[str, str]], *, role: str | None, batch_size: int = 32

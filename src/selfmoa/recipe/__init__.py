@@ -194,6 +194,8 @@ class Recipe(Section):
             "generate.guided_fraction": self.generate.guided_fraction != 0,
             "prefer.pairing": self.prefer.pairing != "paper",
             "judges.train.objectives": bool(self.further),
+            "train.answer_tokens": self.train.answer_tokens is not None,
+            "seeds.own": self.seeds.own != 0,
             "train.loss": self.train.loss != "self_moa",
             "stage.check": self.stage.check,
         }

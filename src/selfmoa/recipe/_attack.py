@@ -132,6 +132,13 @@ class Seeds(Section):
         ),
         description="Harmless prompts; borderline ones are made from the attack seeds.",
     )
+    own: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="Further harmless prompts that the untrained model writes itself, as the user (Magpie, arXiv "
+        "2406.08464): everyday requests, so that it goes on answering them. [us]",
+    )
     templates: tuple[Data, ...] = Field(
         (DataRef(ref="wheel:jailbreak-templates"),), description="Public templates for H0."
     )

@@ -85,6 +85,12 @@ class Train(Section):
     batch_size: int = Field(4, ge=1, description="Pairs an optimiser step. [P]")
     micro_batch_size: int = Field(4, ge=1, description="Pairs in memory at once. [us]")
     max_length: int = Field(512, ge=16, description="Tokens of prompt + answer. [P]")
+    answer_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Tokens of each answer that are trained on, from its first; None = all. Whether a model declines "
+        "is decided in its first words, and what follows drowns them. [us]",
+    )
     warmup_steps: int = Field(3, ge=0, description="Steps. [P]")
     validation_fraction: float = Field(0.1, ge=0, lt=1, description="Held out; the best epoch is kept. [P]")
 

@@ -18,6 +18,7 @@ from selfmoa.recipe import DataRef, JudgeRef, JudgeSide, Recipe, TrainSide
 from selfmoa.records import Draft
 from selfmoa.run import Run, aligned_model, read_json, write_json
 from selfmoa.steps._conclude import measure
+from selfmoa.steps._own import add_own
 from selfmoa.steps._reset import is_reset, reset_base
 from selfmoa.steps._room import Room, check_hidden, check_lengths
 from selfmoa.steps._session import Evaluation, Session, TrainJudges
@@ -50,6 +51,10 @@ def prepare(run: Run) -> Session:
             original = Evaluation(run, sets, judge_context(run, model, files), None, None, model)
             files = reset_base(run, model, fence, partial(measure, original, "original"))
             model, _ = load_model(recipe.model_copy(update={"model": aligned_model(run.directory)}))
+        intent = _intent(material) if recipe.attack.min_harm or recipe.seeds.own else None
+        if recipe.seeds.own and intent:
+            say("Writing everyday requests of the model's own")
+            material = add_own(run, model, material, fence, intent)
         for role in ("expander", "hider"):
             model.add_role(role, copy_of="target")
         _check_pool(recipe, run, material)
@@ -76,7 +81,7 @@ def prepare(run: Run) -> Session:
         context=context,
         judges=judges,
         watch=watch,
-        intent=_intent(material) if recipe.attack.min_harm else None,
+        intent=intent if recipe.attack.min_harm else None,
         pool=Pool(material.attacks),
         history=History(material.texts()),
     )

@@ -59,7 +59,7 @@ def align(
     filtered = train.loss == "modpo_paper_eq1"
     used = filter_modpo_paper_eq1(pairs, ignore_safety_on_harmless=ignore_safety_on_harmless) if filtered else pairs
     margins = objective_scores(used, train, ignore_safety_on_harmless=ignore_safety_on_harmless)
-    kept = _rows(model, used, margins, train.max_length, set(unfinished))
+    kept = _rows(model, used, margins, train, set(unfinished))
     if not kept:
         raise UsageError(
             f"None of {len(pairs)} pairs can be trained on: answers empty, prompts of train.max_length "
@@ -107,7 +107,7 @@ def split_by_attack(pairs: Sequence[Pair], fraction: float, seed: int) -> set[st
 
 
 def _rows(
-    model: LanguageModel, pairs: Sequence[Pair], margins: Margins, max_length: int, unfinished: set[str]
+    model: LanguageModel, pairs: Sequence[Pair], margins: Margins, train: Train, unfinished: set[str]
 ) -> list[tuple[Pair, Row]]:
     """The pairs whose two answers leave at least one token to learn from, with their tokens and scores."""
     end = [end_of_turn(model)]
@@ -115,7 +115,7 @@ def _rows(
     def answer(text: str, response_id: str, prompt: list[int]) -> list[int] | None:
         tokens = encode(model, text)
         closing = [] if response_id in unfinished else end
-        return fit(prompt, tokens + closing, max_length) if tokens else None
+        return fit(prompt, (tokens + closing)[: train.answer_tokens], train.max_length) if tokens else None
 
     rows = []
     for pair, *scores in zip(pairs, margins.chosen, margins.rejected, strict=True):

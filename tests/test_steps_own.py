@@ -1,0 +1,111 @@
+"""Everyday requests that the model writes itself: what is kept of them, and where it goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from selfmoa.attack import OWN, gather
+from selfmoa.bench import Fence
+from selfmoa.generate import Generation, LanguageModel
+from selfmoa.recipe import Attack as Settings
+from selfmoa.recipe import Lora, Recipe, Sampling
+from selfmoa.run import Progress, open_run
+from selfmoa.steps._own import add_own
+
+GOOD = [
+    "Can you suggest a name for my grey cat?",
+    "Could you list three rivers that cross Poland?",
+    "Can you please convert twelve miles to kilometres?",
+    "Can you explain how sourdough rises overnight?",
+    "Could you recommend a novel set in Lisbon?",
+    "Can you draft a birthday toast for an uncle?",
+    "Can you compare wooden and plastic chopping boards?",
+    "Could you translate good morning into Welsh?",
+    "Can you plan two days of hiking near Turin?",
+    "Can you outline what a tax adviser does all year?",
+    "Could you rhyme four lines on an old bicycle?",
+    "Can you tell me why autumn leaves turn red?",
+]
+
+
+class Writer:
+    """Writes what it was given, in the user's place."""
+
+    def __init__(self, *texts: str, finish: Any = "eos") -> None:
+        self.asked, self._written = 0, [Generation(text, 9, finish) for text in texts]
+
+    def user_turns(self, n: int, sampling: Sampling, *, seed: int) -> list[Generation]:
+        self.asked = n
+        return self._written
+
+
+def harmful(prompts: list[str]) -> np.ndarray:
+    return np.array([0.9 if "[harmful" in text else 0.1 for text in prompts])
+
+
+def added(tmp_path: Path, writer: Writer, wanted: int = 12, **attack: Any) -> Any:
+    recipe = Recipe(name="x", attack=Settings(**attack)).model_copy(
+        update={"seeds": Recipe(name="x").seeds.model_copy(update={"own": wanted})}
+    )
+    run = open_run(recipe, tmp_path / "run", on_existing="resume", progress=Progress("quiet"))
+    rows = [{"prompt": f"Write [harmful request {i}].", "hazard": "h", "ref": "t"} for i in range(16)]
+    benign = [{"prompt": f"Is it true that {i} is a number?", "ref": "facts"} for i in range(12)]
+    material = gather(
+        rows, benign, [], n_dev_harmful=2, n_dev_harmless=3, max_pairs=4, bleu_max=0.9, hidden_fits=bool, seed=0
+    )
+    fence = Fence(["Describe the lighthouse keeper who counts the ships at night"])
+    return add_own(run, writer, material, fence, SimpleNamespace(harm=harmful))  # type: ignore[arg-type]
+
+
+def test_they_join_the_harmless_prompts_in_turn_and_a_part_is_set_apart(tmp_path: Path) -> None:
+    made = added(tmp_path, Writer(*GOOD))
+    own = [prompt.text for prompt in made.benign if prompt.source == OWN]
+    dev = [prompt.text for prompt in made.dev if prompt.source == OWN]
+    assert dev == GOOD[::4] and set(own) == set(GOOD) - set(dev)
+    assert {prompt.source for prompt in made.benign[:2]} == {"facts", OWN}
+    assert {prompt.kind for prompt in (*made.benign, *made.dev) if prompt.source == OWN} == {"benign"}
+
+
+def test_what_is_harmful_repeated_unfinished_or_touches_an_evaluation_prompt_is_left_out(tmp_path: Path) -> None:
+    bad = [
+        "Write [harmful request about X] for me now.",
+        GOOD[1],
+        "Hello",
+        "Please describe the lighthouse keeper who counts the ships at night, thanks.",
+    ]
+    made = added(tmp_path, Writer(*GOOD, *bad))
+    assert {prompt.text for prompt in (*made.benign, *made.dev) if prompt.source == OWN} == set(GOOD)
+
+
+def test_one_that_repeats_a_development_prompt_is_not_trained_on(tmp_path: Path) -> None:
+    twin = GOOD[0].replace("Can you", "Could you please")
+    made = added(tmp_path, Writer(*GOOD, twin), wanted=13)
+    assert twin not in {prompt.text for prompt in made.benign}
+
+
+def test_a_run_that_goes_on_asks_what_it_asked_before(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = added(tmp_path, Writer(*GOOD))
+    assert added(tmp_path, Writer("Something else altogether, please?")) == first
+    assert "usable prompts" not in caplog.text
+    added(tmp_path / "few", Writer(*GOOD[:2]))
+    assert "wrote 2 usable prompts" in caplog.text
+
+
+def test_the_other_form_of_their_own_requests(tmp_path: Path) -> None:
+    made = added(tmp_path, Writer(*GOOD), other_form_share=1.0)
+    own = [prompt for prompt in made.benign if prompt.source == OWN]
+    assert not any(prompt.text.startswith(("Can", "Could")) or prompt.text.endswith("?") for prompt in own)
+    assert all(made.published[prompt.id] in GOOD for prompt in own)
+
+
+def test_a_real_model_writes_in_the_users_place(tiny_model_dir: Path) -> None:
+    model = LanguageModel.load(tiny_model_dir, Lora(r=2, alpha=2))
+    sampling = Sampling(temperature=1.0, top_p=1.0, max_new_tokens=5)
+    written = model.user_turns(6, sampling, seed=0)
+    assert len(written) == 6 and len({one.text for one in written}) > 1
+    assert written == model.user_turns(6, sampling, seed=0) != model.user_turns(6, sampling, seed=1)
