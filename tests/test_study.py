@@ -292,9 +292,20 @@ def test_tables_stand_between_their_marks_and_nothing_else_changes(tmp_path: Pat
         study.read_summaries(tmp_path)
 
 
-def test_the_results_page_agrees_with_its_summaries() -> None:
-    docs = Path(__file__).resolve().parents[1] / "docs"
-    text = (docs / "results.md").read_text(encoding="utf-8")
-    assert study.written_into(text, study.read_summaries(docs / "results")) == text, (
-        "run: selfmoa results docs/results --write docs/results.md"
+def test_a_document_may_ask_for_some_rows() -> None:
+    text = "<!-- table: start attack_success pairs -->\n<!-- table: end -->"
+    made = study.written_into(text, [summary("a", 0, 0.3)])
+    rows = [line.split("|")[1].strip() for line in made.splitlines() if line.startswith("| ")]
+    assert len(rows) == 4 and rows[2].startswith("Attack success") and rows[3] == "Pairs"
+    assert study.written_into(made, [summary("a", 0, 0.3)]) == made
+    with pytest.raises(UsageError, match=r"'atack_success'.*Did you mean 'attack_success'"):
+        study.written_into(text.replace("attack", "atack"), [summary("a", 0, 0.3)])
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
+def test_the_results_agree_with_their_summaries(page: str) -> None:
+    root = Path(__file__).resolve().parents[1]
+    text = (root / page).read_text(encoding="utf-8")
+    assert study.written_into(text, study.read_summaries(root / "docs" / "results")) == text, (
+        f"run: selfmoa results docs/results --write {page}"
     )

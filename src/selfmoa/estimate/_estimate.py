@@ -17,6 +17,8 @@ _PASSES = 3
 """Times that the resident model reads an answer to be scored: with its prompt, without it, for its states."""
 _PASSES_GATE = 0.2
 """The same for the judges that grade; the embedded ones read by a small encoder."""
+_OWN_APART = 1 / 4
+"""Of the model's own requests, those that a stage check asks."""
 _REFERENCE = 1 / 3
 """Of a preference step's cost, the part that the reference takes; SFT has none."""
 
@@ -89,7 +91,8 @@ def _evaluation(recipe: Recipe, rates: Calibration, name: str) -> StepEstimate:
 
 
 def _check(recipe: Recipe, rates: Calibration, times: float = 1.0) -> StepEstimate:
-    n = (recipe.stage.n_harmless + recipe.stage.n_harmful) * times if recipe.stage.check else 0
+    asked = recipe.stage.n_harmless + recipe.stage.n_harmful + recipe.seeds.own * _OWN_APART
+    n = asked * times if recipe.stage.check else 0
     return _sampled("stage checks", rates, n, recipe.stage.max_new_tokens, 1.0)
 
 
@@ -127,6 +130,7 @@ def _round(recipe: Recipe, rates: Calibration, number: int) -> list[StepEstimate
 
 def _stage(recipe: Recipe, rates: Calibration, number: int, pairs: float) -> StepEstimate:
     train = recipe.train
-    length = min(rates.prompt_tokens + recipe.generate.sampling.max_new_tokens * rates.filled, train.max_length)
+    answer = recipe.generate.sampling.max_new_tokens * rates.filled
+    length = min(rates.prompt_tokens + min(answer, train.answer_tokens or answer), train.max_length)
     tokens = pairs * 2 * length * train.epochs
     return StepEstimate(f"stage {number} train", tokens * rates.train_seconds, tokens)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 from selfmoa.bench import DEFINED, counted_on
-from selfmoa.errors import UsageError
+from selfmoa.errors import UsageError, nearest
 
 __all__ = ["Table", "markdown", "table", "tables_by_model", "written_into"]
 
@@ -20,7 +21,8 @@ _COSTS = (
     ("seconds", "Minutes", 60),
     ("peak_memory_mb", "Peak memory, MB", 1),
 )
-_START, _END = "<!-- table: start -->", "<!-- table: end -->"
+_START, _END = re.compile(r"<!-- table: start((?: [a-z_]+)*) -->\n?"), "<!-- table: end -->"
+"""Names behind the word start are the figures and costs that are shown; without any, all are."""
 NOTE = (
     "Mean over seeds; in brackets a seed's 95 % interval, of several seeds the lowest and the highest bound. After the "
     "semicolon the paired change against the untrained model on the same prompts; where its bounds include zero, the "
@@ -37,15 +39,17 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-def table(summaries: Sequence[Summary], title: str = "") -> Table:
-    """Arms in the order of their first summary. A figure that an arm lacks is a dash."""
+def table(summaries: Sequence[Summary], title: str = "", only: Collection[str] = ()) -> Table:
+    """Arms in the order of their first summary. A figure that an arm lacks is a dash. `only` names the rows to show."""
     arms: dict[str, list[Summary]] = {}
     for summary in summaries:
         arms.setdefault(str(summary["arm"]), []).append(summary)
     figures = dict.fromkeys(name for summary in summaries for name in summary["metrics"])
-    rows = [_figure_row(name, arms) for name in figures]
+    rows = [_figure_row(name, arms) for name in figures if not only or name in only]
     rows += [
-        (label, "", "lower", *(_cost(name, found, unit) for found in arms.values()), "") for name, label, unit in _COSTS
+        (label, "", "lower", *(_cost(name, found, unit) for found in arms.values()), "")
+        for name, label, unit in _COSTS
+        if not only or name in only
     ]
     named = [f"{arm} ({_seeds(found)})" for arm, found in arms.items()]
     return Table(title, ("Figure", "n", "better", *named, "judge"), tuple(rows))
@@ -58,23 +62,31 @@ def markdown(found: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def tables_by_model(summaries: Sequence[Summary]) -> list[str]:
+def tables_by_model(summaries: Sequence[Summary], only: Collection[str] = ()) -> list[str]:
     """A Markdown table of each model's arms."""
     models = dict.fromkeys(str(summary["model"]) for summary in summaries)
-    return [markdown(table([one for one in summaries if one["model"] == model], model)) for model in models]
+    return [markdown(table([one for one in summaries if one["model"] == model], model, only)) for model in models]
 
 
 def written_into(text: str, summaries: Sequence[Summary]) -> str:
     """A document with the tables of the summaries, one a model, between its marks; around them nothing changes.
 
-    Raises `UsageError` where the document has no such marks.
+    `<!-- table: start attack_success pairs -->` asks for these rows only. Raises `UsageError` where the document has no
+    marks or names a figure that nobody has.
     """
-    before, sign, rest = text.partition(_START)
-    _, end, after = rest.partition(_END)
-    if not sign or not end:
-        raise UsageError(f"The document has no marks {_START} and {_END}; put them where the tables shall stand.")
-    body = "\n".join(tables_by_model(summaries)) or "No results yet.\n"
-    return f"{before}{_START}\n{body}{_END}{after}"
+    start = _START.search(text)
+    if not start or _END not in text[start.end() :]:
+        raise UsageError(
+            f"The document has no marks <!-- table: start --> and {_END}; put them where the tables shall stand."
+        )
+    only = start[1].split()
+    known = [name for one in summaries for name in one["metrics"]] + [name for name, _, _ in _COSTS]
+    for name in only:
+        if summaries and name not in known:
+            raise UsageError(f"The document asks for a row {name!r}, which no summary has.{nearest(name, known)}")
+    after = text[start.end() :].partition(_END)[2]
+    body = "\n".join(tables_by_model(summaries, only)) or "No results yet.\n"
+    return f"{text[: start.start()]}{start[0].rstrip()}\n{body}{_END}{after}"
 
 
 def _figure_row(name: str, arms: dict[str, list[Summary]]) -> tuple[str, ...]:
