@@ -17,7 +17,7 @@ from selfmoa.attack import (
     judge_hidden,
     mixed,
 )
-from selfmoa.attack._forms import other_form
+from selfmoa.attack._forms import other_form, other_forms
 from selfmoa.recipe import Attack as Settings
 from selfmoa.records import Attack, Judgement, Prompt
 
@@ -106,7 +106,8 @@ def test_what_has_no_other_form_stays(text: str) -> None:
 
 def test_seeds_of_both_sides_are_asked_in_both_forms() -> None:
     benign = [{"prompt": f"How do I plant tree number {i}?", "ref": "benign"} for i in range(60)]
-    plain, mixed_ = material(rows(60), benign, []), material(rows(60), benign, [], other_form_share=0.5)
+    half = other_forms(0.5, touches=lambda _: False, seed=3)
+    plain, mixed_ = material(rows(60), benign, []), material(rows(60), benign, [], turn=half)
     assert not plain.published
     for now, then in ((mixed_.attacks, plain.attacks), (mixed_.benign, plain.benign)):
         questions = sum(prompt.text.endswith("?") for prompt in now)
@@ -114,7 +115,9 @@ def test_seeds_of_both_sides_are_asked_in_both_forms() -> None:
         assert [prompt.id for prompt in now] == [prompt.id for prompt in then], "the draw is the same"
         for prompt, old in zip(now, then, strict=True):
             assert prompt.text == old.text or mixed_.published[prompt.id] == old.text
-    assert set(mixed_.published.values()) <= set(mixed_.texts()), "evaluation sets are kept apart from these words too"
+    assert set(mixed_.published.values()) <= set(mixed_.texts())
+    fenced = material(rows(60), benign, [], turn=other_forms(0.5, touches=lambda text: text.startswith("How"), seed=3))
+    assert not any(prompt.text.startswith("How") for prompt in fenced.attacks), "they touch an evaluation prompt"
 
 
 def test_same_seed_same_material_other_seed_other() -> None:

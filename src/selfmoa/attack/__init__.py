@@ -1,5 +1,6 @@
 """From seed prompts to attacks: seed material, expander and hider, novelty, pool, selection."""
 
+from selfmoa.attack._forms import Turn, other_forms
 from selfmoa.attack._material import OWN, Material, borderline_from, gather, with_own
 from selfmoa.attack._novelty import History, bleu
 from selfmoa.attack._pool import Pool
@@ -13,6 +14,7 @@ __all__ = [
     "Material",
     "Pool",
     "Tally",
+    "Turn",
     "bleu",
     "borderline_from",
     "entering_id",
@@ -23,5 +25,6 @@ __all__ = [
     "judge_expansion",
     "judge_hidden",
     "mixed",
+    "other_forms",
     "with_own",
 ]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import random
 import re
+from collections.abc import Callable
 
 from selfmoa.assets import goal_of
+from selfmoa.records import Prompt
 
-__all__ = ["other_form"]
+__all__ = ["Turn", "other_form", "other_forms"]
+
+Turn = Callable[[Prompt], str]
+"""The text in which a prompt is asked instead of its own; '' where it is asked as it is."""
 
 _QUESTIONS = (
     "How do I {goal}?",
@@ -29,6 +35,20 @@ _HOW_TO = re.compile(r"\bhow (?:to|(?:one|you|i|people|someone) can) (.+)", re.I
 _SENTENCE_END = re.compile(r"[.?!]\s")
 _MOST_WORDS = 30
 """Longer ones are seldom one order."""
+
+
+def other_forms(share: float, *, touches: Callable[[str], bool], seed: int) -> Turn | None:
+    """Turns about `share` of the prompts that have another form; None for none.
+
+    Each prompt has the same chance, whatever else is in its table. What `touches` an evaluation prompt is not asked.
+    """
+
+    def turn(prompt: Prompt) -> str:
+        rng = random.Random(f"{seed} {prompt.id}")
+        text = other_form(prompt.text, rng.randrange(1000)) if rng.random() < share else ""
+        return "" if touches(text) else text
+
+    return turn if share else None
 
 
 def other_form(text: str, choice: int) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice, zip_longest
 
 from selfmoa.assets import STYLES, fill_template, goal_of
-from selfmoa.attack._forms import other_form
+from selfmoa.attack._forms import Turn
 from selfmoa.attack._novelty import bleu
 from selfmoa.records import Prompt, PromptKind, stable_id
 
@@ -82,17 +82,17 @@ def gather(
     bleu_max: float,
     hidden_fits: Callable[[str], bool],
     seed: int,
-    other_form_share: float = 0.0,
+    turn: Turn | None = None,
 ) -> Material:
     """Split tables (columns prompt, hazard, ref) into the parts of a run.
 
     From `bleu_max` on one prompt repeats another, which the expander must not learn. `hidden_fits` tells whether a
-    hidden prompt is short enough for the model that will be shown it. `other_form_share` of the prompts, harmful and
-    harmless, are asked in their other form where they have one.
+    hidden prompt is short enough for the model that will be shown it. `turn` gives the text in which a prompt is asked
+    instead of its own, '' where it is asked as published (see `other_forms`).
     """
     rng = random.Random(seed)
     listed = [*in_turn(_prompts(attacks, "attack", rng)), *in_turn(_prompts(benign, "benign", rng))]
-    turned = _turned(listed, other_form_share, seed)
+    turned = _turned(listed, turn)
     asked = [turned.get(prompt.id, prompt) for prompt in listed]
     harmful = [prompt for prompt in asked if prompt.kind == "attack"]
     harmless = [prompt for prompt in asked if prompt.kind == "benign"]
@@ -113,22 +113,16 @@ def gather(
     )
 
 
-def _turned(prompts: Sequence[Prompt], share: float, seed: int) -> dict[str, Prompt]:
-    """The prompts that are asked in their other form, by id: each has the same chance, whoever else is there."""
-    turned = {}
-    for prompt in prompts:
-        rng = random.Random(f"{seed} {prompt.id}")
-        if rng.random() < share and (text := other_form(prompt.text, rng.randrange(1000))):
-            turned[prompt.id] = replace(prompt, text=text)
-    return turned
+def _turned(prompts: Sequence[Prompt], turn: Turn | None) -> dict[str, Prompt]:
+    """The prompts that are asked in another text, by id."""
+    texts = {prompt.id: (prompt, turn(prompt)) for prompt in prompts} if turn else {}
+    return {key: replace(prompt, text=text) for key, (prompt, text) in texts.items() if text}
 
 
-def with_own(
-    material: Material, dev: Sequence[str], loop: Sequence[str], *, other_form_share: float, seed: int
-) -> Material:
+def with_own(material: Material, dev: Sequence[str], loop: Sequence[str], turn: Turn | None = None) -> Material:
     """The material with harmless prompts that the model wrote itself, which come in turn with the others."""
     listed = [Prompt(stable_id("benign", text), text, "benign", source=OWN) for text in dict.fromkeys([*dev, *loop])]
-    turned = _turned(listed, other_form_share, seed)
+    turned = _turned(listed, turn)
     asked = [turned.get(prompt.id, prompt) for prompt in listed]
     return replace(
         material,

@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 
 from selfmoa.assets import is_excluded
-from selfmoa.attack import Material, with_own
+from selfmoa.attack import Material, Turn, other_forms, with_own
 from selfmoa.bench import Fence
 from selfmoa.generate import LanguageModel
 from selfmoa.judge import Intent
-from selfmoa.recipe import Sampling
+from selfmoa.recipe import Recipe, Sampling
 from selfmoa.run import Run
 
-__all__ = ["add_own"]
+__all__ = ["add_own", "turn_of"]
 
 log = logging.getLogger("selfmoa")
 
@@ -42,8 +42,12 @@ def add_own(run: Run, model: LanguageModel, material: Material, fence: Fence, in
     dev = texts[::_DEV] if run.recipe.stage.check else []
     apart = Fence(dev)
     loop = [text for text in texts if text not in dev and not apart.touches(text)]
-    share = run.recipe.attack.other_form_share
-    return with_own(material, dev, loop, other_form_share=share, seed=run.recipe.seed)
+    return with_own(material, dev, loop, turn_of(run.recipe, fence))
+
+
+def turn_of(recipe: Recipe, fence: Fence) -> Turn | None:
+    """How the recipe asks seeds in their other form, where that touches no evaluation prompt."""
+    return other_forms(recipe.attack.other_form_share, touches=fence.touches, seed=recipe.seed)
 
 
 def _written(run: Run, model: LanguageModel, fence: Fence, intent: Intent, wanted: int) -> list[str]:

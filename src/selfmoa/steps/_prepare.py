@@ -18,7 +18,7 @@ from selfmoa.recipe import DataRef, JudgeRef, JudgeSide, Recipe, TrainSide
 from selfmoa.records import Draft
 from selfmoa.run import Run, aligned_model, read_json, write_json
 from selfmoa.steps._conclude import measure
-from selfmoa.steps._own import add_own
+from selfmoa.steps._own import add_own, turn_of
 from selfmoa.steps._reset import is_reset, reset_base
 from selfmoa.steps._room import Room, check_hidden, check_lengths
 from selfmoa.steps._session import Evaluation, Session, TrainJudges
@@ -150,7 +150,8 @@ def _of_objective(name: str, ref: JudgeRef, context: EvaluatorContext) -> Evalua
 
 
 def gather_material(recipe: Recipe, model: LanguageModel) -> tuple[Material, EvaluationSets]:
-    """Seeds first, then evaluation items that touch no seed, no development prompt and no judge objective."""
+    """Seeds first, then evaluation items that touch no seed, no development prompt and no judge objective; then the
+    seeds' other forms, which touch no evaluation item."""
     limit = recipe.attack.hidden_max_tokens
 
     def fits(text: str) -> bool:
@@ -160,7 +161,8 @@ def gather_material(recipe: Recipe, model: LanguageModel) -> tuple[Material, Eva
     attack_rows = room.rows(load_rows(recipe.seeds.attack, seeds=True))
     if len(attack_rows) < 8:
         raise UsageError(f"The attack seeds hold {len(attack_rows)} prompts, expected at least 8; add prompts.")
-    material = gather(
+    gathered = partial(
+        gather,
         attack_rows,
         room.rows(load_rows(recipe.seeds.benign)),
         load_rows(recipe.seeds.templates) if recipe.attack.hide else [],
@@ -170,10 +172,13 @@ def gather_material(recipe: Recipe, model: LanguageModel) -> tuple[Material, Eva
         bleu_max=recipe.attack.bleu_max,
         hidden_fits=fits,
         seed=recipe.seed,
-        other_form_share=recipe.attack.other_form_share,
     )
+    material = gathered()
     against = {"seeds and development prompts": material.texts(), **judge_objectives(recipe)}
-    return material, build_sets(recipe.evaluate, seed=recipe.evaluation_seed, against=against, fits=room.fits)
+    sets = build_sets(recipe.evaluate, seed=recipe.evaluation_seed, against=against, fits=room.fits)
+    # whatever form the loop asks in, the evaluation sets are those of the published words
+    turn = turn_of(recipe, Fence(sets.texts()))
+    return gathered(turn=turn) if turn else material, sets
 
 
 def judge_objectives(recipe: Recipe) -> dict[str, list[str]]:

@@ -127,8 +127,8 @@ def _spread(figures: Sequence[Summary], unit: str, *, signed: bool = False) -> s
 
 def _unseen(changes: Sequence[Summary], unit: str) -> str:
     """How large a change one seed's prompts would have shown, where the bounds hold zero."""
-    known = [one for one in changes if one["detectable"] is not None]
-    if not known or not any(one["low"] <= 0 <= one["high"] for one in known):
+    known = [one for one in changes if None not in (one["detectable"], one["low"], one["high"])]
+    if not any(one["low"] <= 0 <= one["high"] for one in known):
         return ""
     least = max(one["detectable"] for one in known)
     return f" (seen from {100 * least:.1f})" if unit == "share" else f" (seen from {least:.2f})"
