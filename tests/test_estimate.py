@@ -32,7 +32,7 @@ def _seconds(recipe: Recipe, rates: Calibration = RATES) -> dict[str, float]:
 
 
 def test_every_step_of_the_loop_is_named_as_it_is_measured() -> None:
-    names = set(_seconds(recipes.load("demo")))
+    names = set(_seconds(recipes.load("demo", ["train.align_at=64"])))
     rounds = {f"round {number} {part}" for number in (1, 2) for part in ("attack", "sample", "score")}
     assert names == rounds | {
         "prepare",
