@@ -123,7 +123,7 @@ def scoring(
 def training(model: LanguageModel, pairs: Sequence[Pair], settings: Train, repeats: int) -> Part:
     """Ours against TRL's DPOTrainer: plain DPO on the same pairs in the same order, from the same fresh adapter."""
     margins = objective_scores(pairs, settings)
-    rows = [row for _, row in _rows(model, pairs, margins, settings.max_length, set())]
+    rows = [row for _, row in _rows(model, pairs, margins, settings, set())]
     plain_rows = [{name: row[name] for name in ("prompt_ids", "chosen_ids", "rejected_ids")} for row in rows]
     losses: dict[str, list[float]] = {}
 
