@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from selfmoa.attack import OWN, gather
 from selfmoa.bench import Fence
 from selfmoa.generate import Generation, LanguageModel
+from selfmoa.judge import Intent
 from selfmoa.recipe import Attack as Settings
 from selfmoa.recipe import Lora, Recipe, Sampling
 from selfmoa.run import Progress, open_run
@@ -59,7 +60,8 @@ def added(tmp_path: Path, writer: Writer, wanted: int = 12, **attack: Any) -> An
         rows, benign, [], n_dev_harmful=2, n_dev_harmless=3, max_pairs=4, bleu_max=0.9, hidden_fits=bool, seed=0
     )
     fence = Fence(["Describe the lighthouse keeper who counts the ships at night"])
-    return add_own(run, writer, material, fence, SimpleNamespace(harm=harmful))  # type: ignore[arg-type]
+    model, head = cast("LanguageModel", writer), cast("Intent", SimpleNamespace(harm=harmful))
+    return add_own(run, model, material, fence, head)
 
 
 def test_they_join_the_harmless_prompts_in_turn_and_a_part_is_set_apart(tmp_path: Path) -> None:

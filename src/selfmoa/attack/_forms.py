@@ -46,7 +46,7 @@ def other_forms(share: float, *, touches: Callable[[str], bool], seed: int) -> T
     def turn(prompt: Prompt) -> str:
         rng = random.Random(f"{seed} {prompt.id}")
         text = other_form(prompt.text, rng.randrange(1000)) if rng.random() < share else ""
-        return "" if touches(text) else text
+        return text if text and not touches(text) else ""
 
     return turn if share else None
 

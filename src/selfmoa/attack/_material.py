@@ -92,8 +92,7 @@ def gather(
     """
     rng = random.Random(seed)
     listed = [*in_turn(_prompts(attacks, "attack", rng)), *in_turn(_prompts(benign, "benign", rng))]
-    turned = _turned(listed, turn)
-    asked = [turned.get(prompt.id, prompt) for prompt in listed]
+    asked, published = _asked(listed, turn)
     harmful = [prompt for prompt in asked if prompt.kind == "attack"]
     harmless = [prompt for prompt in asked if prompt.kind == "benign"]
     n_dev_harmful = min(n_dev_harmful, len(harmful) // 4)
@@ -109,26 +108,26 @@ def gather(
         expansions=tuple(_same_category(pool, max_pairs, bleu_max, rng)),
         hidings=tuple(_hidden(pool, templates, max_pairs, hidden_fits, rng)),
         dev=tuple([*dev_harmful, *harmless[:n_benign], *dev_borderline]),
-        published={prompt.id: prompt.text for prompt in listed if prompt.id in turned},
+        published=published,
     )
 
 
-def _turned(prompts: Sequence[Prompt], turn: Turn | None) -> dict[str, Prompt]:
-    """The prompts that are asked in another text, by id."""
-    texts = {prompt.id: (prompt, turn(prompt)) for prompt in prompts} if turn else {}
-    return {key: replace(prompt, text=text) for key, (prompt, text) in texts.items() if text}
+def _asked(prompts: Sequence[Prompt], turn: Turn | None) -> tuple[list[Prompt], dict[str, str]]:
+    """The prompts as they are asked, and the published words of those that are asked in another text, by id."""
+    texts = [turn(prompt) if turn else "" for prompt in prompts]
+    asked = [replace(prompt, text=text) if text else prompt for prompt, text in zip(prompts, texts, strict=True)]
+    return asked, {prompt.id: prompt.text for prompt, text in zip(prompts, texts, strict=True) if text}
 
 
 def with_own(material: Material, dev: Sequence[str], loop: Sequence[str], turn: Turn | None = None) -> Material:
     """The material with harmless prompts that the model wrote itself, which come in turn with the others."""
     listed = [Prompt(stable_id("benign", text), text, "benign", source=OWN) for text in dict.fromkeys([*dev, *loop])]
-    turned = _turned(listed, turn)
-    asked = [turned.get(prompt.id, prompt) for prompt in listed]
+    asked, published = _asked(listed, turn)
     return replace(
         material,
         benign=tuple(in_turn([*material.benign, *asked[len(dev) :]])),
         dev=(*material.dev, *asked[: len(dev)]),
-        published={**material.published, **{prompt.id: prompt.text for prompt in listed if prompt.id in turned}},
+        published={**material.published, **published},
     )
 
 

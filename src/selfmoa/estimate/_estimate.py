@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from selfmoa.estimate._calibration import Calibration, calibrate, find_calibration
-from selfmoa.recipe import Recipe
+from selfmoa.recipe import OWN_APART, Recipe
 from selfmoa.run import Run, write_json
 
 __all__ = ["StepEstimate", "estimate", "estimated", "store_estimate"]
@@ -17,8 +17,6 @@ _PASSES = 3
 """Times that the resident model reads an answer to be scored: with its prompt, without it, for its states."""
 _PASSES_GATE = 0.2
 """The same for the judges that grade; the embedded ones read by a small encoder."""
-_OWN_APART = 1 / 4
-"""Of the model's own requests, those that a stage check asks."""
 _REFERENCE = 1 / 3
 """Of a preference step's cost, the part that the reference takes; SFT has none."""
 
@@ -91,7 +89,7 @@ def _evaluation(recipe: Recipe, rates: Calibration, name: str) -> StepEstimate:
 
 
 def _check(recipe: Recipe, rates: Calibration, times: float = 1.0) -> StepEstimate:
-    asked = recipe.stage.n_harmless + recipe.stage.n_harmful + recipe.seeds.own * _OWN_APART
+    asked = recipe.stage.n_harmless + recipe.stage.n_harmful + recipe.seeds.own / OWN_APART
     n = asked * times if recipe.stage.check else 0
     return _sampled("stage checks", rates, n, recipe.stage.max_new_tokens, 1.0)
 

@@ -11,13 +11,14 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from selfmoa.recipe._attack import Attack, Attacker, Generate, Seeds, Sft
+from selfmoa.recipe._attack import OWN_APART, Attack, Attacker, Generate, Seeds, Sft
 from selfmoa.recipe._base import Data, DataRef, JudgeRef, Sampling, Section, Share, Wrap, WrapRef, tables
 from selfmoa.recipe._judges import Judges, JudgeSide, Prefer, TrainSide
 from selfmoa.recipe._reset import AnswerTable, Reset
 from selfmoa.recipe._train import SHIFT_SAFE_LOSSES, Loop, Lora, Objective, PairTable, Stage, Train
 
 __all__ = [
+    "OWN_APART",
     "SHIFT_SAFE_LOSSES",
     "AnswerTable",
     "Assets",

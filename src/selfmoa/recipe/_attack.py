@@ -8,7 +8,10 @@ from pydantic import Field, model_validator
 
 from selfmoa.recipe._base import Data, DataRef, Sampling, Section, Share, tables
 
-__all__ = ["Attack", "Attacker", "Generate", "Seeds", "Sft"]
+__all__ = ["OWN_APART", "Attack", "Attacker", "Generate", "Seeds", "Sft"]
+
+OWN_APART = 4
+"""Every fourth of the model's own requests (`seeds.own`) is set apart for the stage check."""
 
 
 class Sft(Section):

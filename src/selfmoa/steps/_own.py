@@ -13,7 +13,7 @@ from selfmoa.attack import Material, Turn, other_forms, with_own
 from selfmoa.bench import Fence
 from selfmoa.generate import LanguageModel
 from selfmoa.judge import Intent
-from selfmoa.recipe import Recipe, Sampling
+from selfmoa.recipe import OWN_APART, Recipe, Sampling
 from selfmoa.run import Run
 
 __all__ = ["add_own", "turn_of"]
@@ -25,8 +25,6 @@ _SPARE = 1.6
 """Times as many are written as are wanted: some are unfinished, repeat each other or sound harmful."""
 _WORDS = range(3, 41)
 _HARM = 0.5
-_DEV = 4
-"""Every fourth is set apart for the stage check."""
 
 
 def add_own(run: Run, model: LanguageModel, material: Material, fence: Fence, intent: Intent) -> Material:
@@ -39,7 +37,7 @@ def add_own(run: Run, model: LanguageModel, material: Material, fence: Fence, in
     texts = run.json(run.directory / "own_prompts.json", lambda: _written(run, model, fence, intent, wanted))
     if len(texts) < wanted:
         log.warning("The model wrote %d usable prompts of its own; seeds.own asks for %d.", len(texts), wanted)
-    dev = texts[::_DEV] if run.recipe.stage.check else []
+    dev = texts[::OWN_APART] if run.recipe.stage.check else []
     apart = Fence(dev)
     loop = [text for text in texts if text not in dev and not apart.touches(text)]
     return with_own(material, dev, loop, turn_of(run.recipe, fence))
