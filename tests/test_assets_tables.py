@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from selfmoa.assets import catalogue, count_excluded, is_cached, is_excluded, load_table
+from selfmoa import assets
+from selfmoa.assets import catalogue, count_excluded, is_cached, is_excluded, load_table, users_own
+from selfmoa.assets import info as catalogue_info
 from selfmoa.assets._tables import _as_question, _commented_csv
 from selfmoa.assets._templates import SLOT, distinct, from_posted, from_pyrit
+from selfmoa.bench import Fence
 from selfmoa.recipe import DataRef
 
 TABLES = [asset.ref for asset in catalogue() if asset.kind == "table"]
@@ -132,3 +137,15 @@ def test_pyrit_templates() -> None:
 def test_templates_that_begin_alike_are_kept_once() -> None:
     pairs = [(f"Play a part. {SLOT}", "a"), (f"play a part!\n{SLOT}", "b"), (f"Other. {SLOT}", "b")]
     assert list(distinct(pairs)) == [pairs[0], pairs[2]]
+
+
+def test_our_own_lookalikes_are_the_pinned_ones_and_repeat_no_evaluation_prompt() -> None:
+    info = catalogue_info("set:lookalikes", kind="table")
+    path = Path(assets.__file__).with_name("lookalikes.csv")
+    assert info.hash == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}" and info.commercial
+    assert is_cached("set:lookalikes") and not users_own("package:lookalikes.csv")
+    rows = load_table(DataRef(ref="set:lookalikes"))
+    assert len(rows) == 120 == len({row["prompt"] for row in rows})
+    assert {row["prompt"].endswith("?") for row in rows} == {True, False}, "questions and orders"
+    fence = Fence([row["prompt"] for row in table("rho-edgy-benign")])
+    assert not [row["prompt"] for row in rows if fence.touches(row["prompt"])]

@@ -1,4 +1,4 @@
-"""References: wheel:NAME, path:FILE (or a bare path), hub:OWNER/NAME@REVISION, set:NAME, data:FILE."""
+"""References: wheel:NAME, path:FILE (or a bare path), hub:OWNER/NAME@REVISION, set:NAME, data:FILE, package:FILE."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def scheme(ref: str) -> Scheme:
 
 
 def users_own(ref: str) -> bool:
-    """True for a file that the user wrote or chose, not one that a publisher's set is read from."""
-    return scheme(ref) == "path" and not ref.startswith("data:")
+    """True for a file that the user wrote or chose, not one that a publisher's set or ours is read from."""
+    return scheme(ref) == "path" and not ref.startswith(("data:", "package:"))
 
 
 def hub_source(ref: str) -> str:
@@ -43,9 +43,11 @@ def hub_source(ref: str) -> str:
 
 
 def local_path(ref: str) -> Path:
-    """Path of a path: or data: reference or of a bare path, `~` expanded."""
+    """Path of a path:, data: or package: reference or of a bare path, `~` expanded."""
     if ref.startswith("data:"):
         return data_path(ref)
+    if ref.startswith("package:"):
+        return Path(__file__).with_name(ref.removeprefix("package:"))
     return Path(ref.removeprefix("path:")).expanduser()
 
 

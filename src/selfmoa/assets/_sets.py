@@ -51,8 +51,10 @@ class SetDefinition(Section):
     title: str
     version: int = Field(ge=1, description="Rises when prompts, columns or mapping change.")
     role: Literal["attack", "borderline", "safe", "instruction", "capability"]
-    source: str = Field(description="wheel:NAME, hub:OWNER/NAME@REVISION, path:FILE or data:FILE.")
-    sha256: str = Field("", description="Of a data: file.")
+    source: str = Field(
+        description="wheel:NAME, hub:OWNER/NAME@REVISION, path:FILE, data:FILE or package:FILE, which we ship."
+    )
+    sha256: str = Field("", description="Of a data: or package: file.")
     prompt: str = "prompt"
     hazard: str | None = None
     hazards: dict[str, str] = Field(default_factory=dict, description="Category of the source -> AILuminate code.")

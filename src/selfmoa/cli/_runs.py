@@ -28,7 +28,7 @@ class Policy(enum.StrEnum):
 
 
 Override = Annotated[list[str] | None, typer.Option("-o", "--override", help="Dotted override, e.g. attack.k=64.")]
-RunDir = Annotated[Path | None, typer.Option("--run-dir", help="Where the run is written (default runs/NAME).")]
+RunDir = Annotated[Path | None, typer.Option("--run-dir", "--out", help="Where it is written (default runs/NAME).")]
 Existing = Annotated[Policy, typer.Option("--on-existing", help="If the run directory exists.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 Json = Annotated[bool, typer.Option("--json", help="Result as JSON on stdout.")]
