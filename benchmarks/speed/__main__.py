@@ -24,6 +24,8 @@ from selfmoa.run import describe_machine, versions
 from selfmoa.steps import judge_cache
 
 ROOT = Path(__file__).resolve().parents[2]
+_ANSWERS = 4
+"""Answers a prompt. The demo takes two, which begin differently; what samples of one prompt share is to be seen."""
 PARTS = ("sampling", "scoring", "training", "growth")
 SHARES = {"sampling": 0.663, "scoring": 0.128, "training": 0.138, "other": 0.071}
 """Share of each part in a demo run's time by its usage.json, preparation left out: n = 1 run of commit 8837ed9.
@@ -92,13 +94,13 @@ def memory_of(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 def measure(model: LanguageModel, recipe: Recipe, prompts: list[str], options: argparse.Namespace) -> dict[str, Any]:
     """Every part that is asked for."""
-    answers = answers_of(model, prompts, recipe.generate.m, recipe.generate.sampling.max_new_tokens)
-    sizes = options.sizes
+    sizes, length = options.sizes, recipe.generate.sampling.max_new_tokens
     found: dict[str, parts.Part] = {}
     if "sampling" in options.parts:
         found["sampling"] = parts.sampling(model, prompts, recipe, options.repeats, sizes)
         say("sampling", found)
     if "scoring" in options.parts:
+        answers = answers_of(model, prompts, recipe.generate.m, length)
         items = [
             Item(f"{number}.{place}", prompt, text)
             for number, (prompt, texts) in enumerate(zip(prompts, answers, strict=True))
@@ -110,17 +112,15 @@ def measure(model: LanguageModel, recipe: Recipe, prompts: list[str], options: a
         found["scoring"] = parts.scoring(model, items, recipe, context, options.repeats, several)
         say("scoring", found)
     if "training" in options.parts:
-        taught = [
-            (prompt, *two)
-            for prompt, texts in zip(prompts, answers, strict=True)
-            for two in zip(texts[::2], texts[1::2], strict=False)
-        ]
-        pairs = [timing_pair(number, *row) for number, row in enumerate(taught)]
+        asked = prompts_of(model, recipe, options.pairs)
+        drawn = zip(asked, answers_of(model, asked, 2, length), strict=True)
+        pairs = [timing_pair(number, prompt, *two) for number, (prompt, two) in enumerate(drawn)]
         own = recipe.train
         settings = Train(
             loss="dpo",
             lr=1e-4,
             epochs=1,
+            answer_tokens=own.answer_tokens,
             batch_size=own.batch_size,
             micro_batch_size=own.micro_batch_size,
             max_length=own.max_length,
@@ -146,6 +146,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--model", help="model directory (default: the demo's)")
     parser.add_argument("--repeats", type=int, default=5, help="repetitions of each way (default 5)")
     parser.add_argument("--prompts", type=int, default=8, help="prompts sampled (default 8)")
+    parser.add_argument("--pairs", type=int, default=48, help="pairs trained on, one a prompt (default 48)")
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[2, 4, 8], help="prompts at a time that the plain way tries"
     )
@@ -154,10 +155,10 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="2 repetitions on 4 prompts of 8 tokens: does it run?")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results.json")
     options = parser.parse_args(words)
-    overrides = ["generate.sampling.max_new_tokens=8", "generate.m=2"] if options.quick else []
+    overrides = ["generate.sampling.max_new_tokens=8", "generate.m=2"] if options.quick else [f"generate.m={_ANSWERS}"]
     recipe = recipes.load("demo", overrides)
     if options.quick:
-        options.repeats, options.sizes = 2, [2]
+        options.repeats, options.sizes, options.pairs = 2, [2], 4
     torch.set_num_threads(options.threads)
     directory = Path(options.model) if options.model else assets.resolve_model(recipe.model.ref).directory
     model = LanguageModel.load(directory, recipe.model.lora, threads=options.threads)
