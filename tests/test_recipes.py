@@ -141,7 +141,7 @@ def test_baselines_are_measured_as_the_demo_is(name: str) -> None:
     assert recipe.evaluate.model_copy(update={"system": ""}) == demo.evaluate
     split = ("n_harmless", "n_harmful")
     assert [getattr(recipe.stage, key) for key in split] == [getattr(demo.stage, key) for key in split]
-    assert recipe.attack.k == demo.attack.k and recipe.generate.m == demo.generate.m
+    assert recipe.attack.k * recipe.generate.m == demo.attack.k * demo.generate.m, "as many answers"
 
 
 @pytest.mark.parametrize(
@@ -374,9 +374,12 @@ def test_recipes_cannot_be_changed_after_reading() -> None:
 
 
 def test_fields_list_every_leaf_with_a_default() -> None:
-    rows = {name: (default, text) for name, default, text in recipes.fields()}
+    rows = {name: (default, text) for name, default, _, text in recipes.fields()}
     assert rows["attack.k"] == ("1000", "Prompts a round. [P]")
-    assert rows["name"][0] == "required"
+    assert rows["name"][0] == "required" and "reset.sft.lr" in rows, "sections that are left out by default as well"
+    ranges = {name: text for name, _, text, _ in recipes.fields()}
+    assert ranges["attack.bleu_max"] == "0 to 1" and ranges["generate.guidance"] == "prefill | system"
+    assert ranges["generate.guided_sentences"] == "at least 1" and ranges["name"] == ""
     # a section's own default, not that of its class
     assert rows["attack.hider.sampling.max_new_tokens"][0] == "300"
     assert rows["generate.sampling.max_new_tokens"][0] == "256"

@@ -168,12 +168,12 @@ def test_where_judges_disagreed(run_dir: Path) -> None:
         "3 pairs left out: an apology or a disclaimer put to both answers turned the judges' order. "
         "1 pair left out: at least one judge saw too little safety gained. "
         "Change of mean safety on the same harmful prompts: +0.20 [+0.15, +0.25] by the training judges, "
-        "+0.05 [+0.02, +0.09] by the watch judges, +0.08 [+0.05, +0.11] by the grading judges. "
+        "+0.05 [+0.02, +0.09] by the watch judges, +0.08 [+0.05, +0.11] by the gate judges. "
         "Their intervals do not all overlap."
     )
     results = {**RESULTS, "train_change": interval(0.1, 0.08, 0.12), "watch_change": None}
     (run_dir / "results.json").write_text(json.dumps(results))
-    assert told(run_dir)["Where judges disagreed"].endswith("by the grading judges. Their intervals all overlap.")
+    assert told(run_dir)["Where judges disagreed"].endswith("by the gate judges. Their intervals all overlap.")
 
 
 def test_what_has_no_figure_has_no_sentence(run_dir: Path, tmp_path: Path) -> None:

@@ -29,7 +29,6 @@ __all__ = [
     "check",
     "evaluate",
     "import_results",
-    "judge_card",
     "judge_card_on",
     "judge_cards",
     "judge_scores",
@@ -51,13 +50,13 @@ def align(
     progress: Mode = "auto",
     common: Path | None = None,
 ) -> Run:
-    """Run the whole loop on a recipe (object, shipped name or YAML file) and return the finished run.
+    """Run the whole loop on a recipe (object, shipped name, YAML file) or a model, and return the finished run.
 
     `run.directory` holds everything; `run.result` is the before/after comparison. Raises the errors of
     `selfmoa.errors`; whatever is finished by then is kept and `on_existing="resume"` goes on from it. Runs with the
     same directory `common` make once what is equal between them.
     """
-    chosen = recipe if isinstance(recipe, Recipe) else recipes.load(recipe)
+    chosen = recipe if isinstance(recipe, Recipe) else recipes.resolve(str(recipe))
     check(chosen)
     run = _open(chosen, run_dir or Path("runs") / chosen.name, on_existing, progress, common)
     estimate.store_estimate(run)
@@ -306,11 +305,6 @@ def judge_cards(names: Sequence[str] = (), model: str = EMBEDDED_MODEL, *, progr
 
 def _tell(task: Task, name: str, step: str) -> None:
     task.advance(0, f"{name}: {step}")
-
-
-def judge_card(name: str, model: str = EMBEDDED_MODEL) -> JudgeCard:
-    """The measured card of an embedded judge or jury, or of one of the user's own."""
-    return judge_cards([name], model)[0]
 
 
 def judge_card_on(name: str, file: Path, model: str | None = None) -> JudgeCard:

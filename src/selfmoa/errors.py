@@ -51,7 +51,7 @@ class EndpointError(SelfMoaError, ConnectionError):
 
 
 class EvaluatorError(SelfMoaError, RuntimeError):
-    """A judge left more items unscored than `judge.max_unscored` allows."""
+    """A judge left more items unscored than `judges.max_unscored` allows."""
 
 
 class TrainingError(SelfMoaError, RuntimeError):
@@ -60,12 +60,6 @@ class TrainingError(SelfMoaError, RuntimeError):
 
 class StorageError(SelfMoaError, OSError):
     """The run directory cannot be written: disk full or no permission."""
-
-
-class InconclusiveError(SelfMoaError):
-    """Too little evidence for a verdict."""
-
-    exit_code = 3
 
 
 class GateFailed(SelfMoaError):

@@ -221,7 +221,7 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """One alignment of the target on P_buf, and whether it was accepted (method section 5)."""
+    """One alignment of the target on P_buf, and whether it was accepted (docs/method.md, Loss)."""
 
     stage: int
     round: int

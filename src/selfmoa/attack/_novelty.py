@@ -32,7 +32,7 @@ def bleu(seed: str, expansion: str) -> float:
 
 
 class History:
-    """Every prompt ever seen, normalised; starts with all seeds and all E0 targets (method section 3)."""
+    """Every prompt ever seen, normalised; starts with all seeds and all E0 targets (docs/method.md, One round)."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self._seen: set[str] = set()

@@ -1,4 +1,7 @@
-"""Is an alignment stage accepted? Development prompts, plain measures and watch judges only (method section 5)."""
+"""Is an alignment stage accepted? Development prompts, plain measures and watch judges only.
+
+See docs/method.md, How much of a stage is kept.
+"""
 
 from __future__ import annotations
 

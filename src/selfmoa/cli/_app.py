@@ -82,7 +82,7 @@ def main() -> None:
         sys.exit(SelfMoaError.exit_code)
     except KeyboardInterrupt:
         print(
-            "\nStopped. What is finished is kept; run the same command with --on-existing resume.",
+            "\nStopped. What a run has finished is kept.",
             file=sys.stderr,
         )
         sys.exit(130)

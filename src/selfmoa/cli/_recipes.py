@@ -26,11 +26,11 @@ def list_(json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False
 def show(
     name: Annotated[str, typer.Argument(help="A shipped recipe's name or a file.")] = "demo",
     override: Annotated[list[str] | None, typer.Option("-o", "--override", help="field.name=value")] = None,
-    fields: Annotated[bool, typer.Option("--fields", help="Every field with default, unit and source.")] = False,
+    fields: Annotated[bool, typer.Option("--fields", help="Every field with default, range and source.")] = False,
 ) -> None:
     """The resolved recipe as YAML (copy it, edit it, run it)."""
     if fields:
-        show_table(("field", "default", "what it is"), list(recipes.fields()))
+        show_table(("field", "default", "range", "what it is"), list(recipes.fields()))
     else:
         say(recipes.dump(recipes.load(name, override or [])).rstrip())
 

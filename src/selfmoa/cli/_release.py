@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from selfmoa.cli._runs import Json, Quiet, stoppable
+from selfmoa.cli._runs import AGAIN, Json, Quiet, stoppable
 from selfmoa.cli._show import say, show_json, show_table
 
 __all__ = ["export", "front"]
@@ -34,7 +34,7 @@ def export(
     forms: tuple[release.Form, ...] = (
         ("adapter", "merged") if merged is None else ("merged",) if merged else ("adapter",)
     )
-    with stoppable():
+    with stoppable(AGAIN):
         found = release.export(run, out, forms=forms, check=check, suite=suite, progress="quiet" if quiet else "auto")
     if json:
         show_json(found)
@@ -70,7 +70,7 @@ def front(
     from selfmoa import release
 
     points = [*(at or ()), *(more or ())] if at else release.AT
-    with stoppable():
+    with stoppable(AGAIN):
         found = release.front(
             run, out, at=points, soup=soup, suite=suite, choose=choose, progress="quiet" if quiet else "auto"
         )

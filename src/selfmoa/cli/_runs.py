@@ -33,6 +33,9 @@ Existing = Annotated[Policy, typer.Option("--on-existing", help="If the run dire
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 Json = Annotated[bool, typer.Option("--json", help="Result as JSON on stdout.")]
 
+AGAIN = "run the same command again to go on"
+"""For commands that read what they have finished, or begin anew."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
@@ -51,7 +54,7 @@ def align(
     json: Json = False,
 ) -> None:
     """Run the whole loop: attack, judge, pair, align, and compare before with after."""
-    recipe = resolve(target, override or [])
+    recipe = recipes.resolve(target, override or [])
     if dry_run:
         show_plan(recipe, json)
         return
@@ -72,8 +75,8 @@ def plan(
     json: Json = False,
 ) -> None:
     """What a run would do, and roughly its time and tokens here; measures the model once, for about a minute."""
-    recipe = resolve(target, override or [])
-    with stoppable():
+    recipe = recipes.resolve(target, override or [])
+    with stoppable(AGAIN):
         show_plan(recipe, json, measure=True)
 
 
@@ -96,7 +99,7 @@ def evaluate(
     """Safety, over-refusal and helpfulness of a model by the gate judges; with an adapter, the paired change."""
     from selfmoa import api
 
-    chosen = with_model(recipes.load(recipe, [] if suite else override or []), model)
+    chosen = recipes.with_model(recipes.load(recipe, [] if suite else override or []), model)
     if (Path(model) / "recipe.yaml").is_file():
         chosen, adapter = of_run(chosen, Path(model), adapter)
     if suite:
@@ -142,7 +145,7 @@ def import_(
     from selfmoa import api
 
     chosen = recipes.load(recipe, override or [])
-    with stoppable():
+    with stoppable(AGAIN):
         result = api.import_results(file, chosen, role=suites.ROLES[role.value], out=out, progress=_mode(quiet))
     if json:
         show_json(result)
@@ -176,25 +179,6 @@ def explain(
         say(room.explain_text(run, pair_id))
 
 
-def resolve(target: str, overrides: list[str]) -> Recipe:
-    """A recipe by name or file; anything else is a model that is run with the demo's settings."""
-    if target in recipes.names() or target.endswith((".yaml", ".yml")):
-        return recipes.load(target, overrides)
-    looks_like_model = target.startswith(("wheel:", "path:", "hub:")) or Path(target).exists() or "/" in target
-    if not looks_like_model:
-        recipes.load(target)  # raises, with the nearest recipe's name
-    return recipes.with_overrides(with_model(recipes.load("demo"), target), overrides)
-
-
-def with_model(recipe: Recipe, model: str) -> Recipe:
-    """The same recipe for another model, named after it."""
-    ref = model if model.startswith(("wheel:", "path:", "hub:")) else f"path:{model}"
-    stem = Path(ref.partition(":")[2].partition("@")[0]).name.removesuffix(".gguf")
-    return recipe.model_copy(
-        update={"name": recipes.as_name(stem, "model"), "model": recipe.model.model_copy(update={"ref": ref})}
-    )
-
-
 def of_run(recipe: Recipe, run: Path, adapter: Path | None) -> tuple[Recipe, Path]:
     """The recipe for the model that a run aligned, and the run's adapter unless another is named."""
     found = adapter or run / "adapter"
@@ -216,14 +200,12 @@ def _mode(quiet: bool) -> Literal["auto", "quiet"]:
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
+def stoppable(go_on: str = "run the same command with --on-existing resume to go on") -> Iterator[None]:
     """Ctrl-C ends the command with one line that says how to go on."""
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(
-            "\nStopped. What is finished is kept; run the same command with --on-existing resume to go on.", err=True
-        )
+        typer.echo(f"\nStopped. What is finished is kept; {go_on}.", err=True)
         raise typer.Exit(130) from None
 
 

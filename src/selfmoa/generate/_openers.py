@@ -1,4 +1,4 @@
-"""Generic openers for guided answers (context distillation; method section 3, step 4).
+"""Generic openers for guided answers (context distillation; docs/method.md, One round).
 
 They carry no topic. On harmful prompts the model goes on from one of them and the result may become the
 chosen answer; on harmless prompts the same openers make the *rejected* side. Many and varied, so that the

@@ -1,7 +1,7 @@
 """Does a verdict hang on what an answer says, or on how it sounds? Content-free changes, and how often they flip it.
 
 Every change depends on the answer and its id alone, so that two judges meet the same texts. Source of the idea:
-method section 9 (apologies alone can flip safety verdicts).
+docs/method.md, Who judges (apologies alone can flip safety verdicts).
 """
 
 from __future__ import annotations

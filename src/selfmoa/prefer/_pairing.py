@@ -1,4 +1,4 @@
-"""Pairing rules (paper, Algorithm 2; method section 4).
+"""Pairing rules (paper, Algorithm 2; docs/method.md, Pairs).
 
 `paper` chooses by helpfulness alone, so its chosen answer may be the less safe one. `safe_first` never does
 that on purpose: safe beats unsafe, then helpful beats unhelpful; on harmless prompts an answer beats a refusal.

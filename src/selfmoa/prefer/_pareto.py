@@ -1,4 +1,4 @@
-"""Pairing rule `pareto`: chosen is at least as good on every objective and better on one (method section 4)."""
+"""Pairing rule `pareto`: chosen is at least as good on every objective and better on one (docs/method.md, Pairs)."""
 
 from __future__ import annotations
 

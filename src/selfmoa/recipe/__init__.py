@@ -123,7 +123,10 @@ class Recipe(Section):
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the run.")
     description: str = ""
     seed: int = Field(0, ge=0, description="Everything random derives from it.")
-    faithful: bool = Field(False, description="The paper as printed: every [us] departure is off.")
+    faithful: bool = Field(
+        False,
+        description="As printed in the paper: departures of ours in what is asked, paired or learnt are refused.",
+    )
     model: Model = Model()
     assets: Assets = Assets()
     reset: Reset | None = Field(None, description="Safety reset before the loop: a control, off unless confirmed. [P]")

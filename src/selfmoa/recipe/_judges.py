@@ -85,7 +85,7 @@ def _as_train(value: Any) -> Any:
 
 
 class Judges(Section):
-    """Who scores. Training judges never grade (method section 8)."""
+    """Who scores. Training judges never grade (docs/method.md, Who judges)."""
 
     train: Annotated[TrainSide, BeforeValidator(_as_train)] = TrainSide(
         safety=(JudgeRef(name="lm-state"), JudgeRef(name="tfidf")),
@@ -143,7 +143,7 @@ class Judges(Section):
 
 
 class Prefer(Section):
-    """How answers become pairs (paper, Algorithm 2; method section 4)."""
+    """How answers become pairs (paper, Algorithm 2; docs/method.md, Pairs)."""
 
     pairing: Literal["paper", "safe_first", "pareto"] = Field(
         "safe_first",

@@ -1,4 +1,4 @@
-"""The safety reset: a control, never a default (method section 6)."""
+"""The safety reset: a control, never a default (docs/export.md)."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from selfmoa.recipe._base import Section, Share
 __all__ = ["SHIFT_SAFE_LOSSES", "Loop", "Lora", "Objective", "PairTable", "Stage", "Train"]
 
 SHIFT_SAFE_LOSSES = ("sigmoid", "robust", "sft")
-"""DPO losses for which adding the margins to the reference log-probs is exact (method section 5)."""
+"""DPO losses for which adding the margins to the reference log-probs is exact (docs/method.md, Loss)."""
 
 
 class Lora(Section):
@@ -52,7 +52,7 @@ class PairTable(Section):
 
 
 class Train(Section):
-    """Alignment of the target (method section 5)."""
+    """Alignment of the target (docs/method.md, Loss)."""
 
     loss: Literal["self_moa", "modpo_paper_eq1", "modpo", "dpo", "scaled"] = Field(
         "self_moa", description="Loss preset. [P: self_moa, eq. 2]"
@@ -123,7 +123,7 @@ class Train(Section):
         return self
 
     def coefficients(self) -> tuple[float, tuple[float, ...]]:
-        """(a, b_i) of the loss -log sigma(a * d logratio - sum_i b_i * d r_i) (method section 5)."""
+        """(a, b_i) of the loss -log sigma(a * d logratio - sum_i b_i * d r_i) (docs/method.md, Loss)."""
         weights = tuple(objective.weight for objective in self.objectives)
         if self.loss == "scaled":
             assert self.a is not None and self.b is not None
@@ -138,7 +138,7 @@ class Train(Section):
 
 
 class Stage(Section):
-    """When a stage is accepted (method section 5)."""
+    """When a stage is accepted (docs/method.md, How much of a stage is kept)."""
 
     check: bool = Field(True, description="False = every stage is kept (the paper). [us]")
     n_harmless: int = Field(72, ge=0, description="Harmless development prompts. [us]")

@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from selfmoa.errors import RecipeError, nearest
 from selfmoa.recipe import Recipe
@@ -24,13 +25,16 @@ __all__ = [
     "load",
     "names",
     "read_text",
+    "resolve",
     "shipped",
     "studies",
+    "with_model",
     "with_overrides",
 ]
 
 _ROOT = Path(str(files(__package__)))
 _STUDIES = "studies/"
+_SCHEMES = ("wheel:", "path:", "hub:")
 
 
 def names() -> list[str]:
@@ -68,6 +72,27 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     return _validate(values, str(name_or_path))
 
 
+def resolve(target: str, overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe by name or file; anything else is a model (directory, .gguf, hub:...) run with the demo's settings.
+
+    Raises `RecipeError` for a name that is neither, with the nearest recipe's.
+    """
+    if target in names() or target.endswith((".yaml", ".yml")):
+        return load(target, overrides)
+    if not (target.startswith(_SCHEMES) or Path(target).exists() or "/" in target):
+        load(target)  # raises, with the nearest recipe's name
+    return with_overrides(with_model(load("demo"), target), overrides)
+
+
+def with_model(recipe: Recipe, model: str) -> Recipe:
+    """The same recipe for another model, named after it."""
+    ref = model if model.startswith(_SCHEMES) else f"path:{model}"
+    stem = Path(ref.partition(":")[2].partition("@")[0]).name.removesuffix(".gguf")
+    return recipe.model_copy(
+        update={"name": as_name(stem, "model"), "model": recipe.model.model_copy(update={"ref": ref})}
+    )
+
+
 def with_overrides(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     """A copy of `recipe` with dotted overrides applied and everything checked again."""
     values = recipe.model_dump(mode="json")
@@ -88,17 +113,41 @@ def fingerprint(recipe: Recipe) -> str:
 
 def fields(
     model: type[BaseModel] = Recipe, prefix: str = "", values: BaseModel | None = None
-) -> Iterator[tuple[str, str, str]]:
-    """(dotted name, default, description) of every field; `values` is a section's own default."""
+) -> Iterator[tuple[str, str, str, str]]:
+    """(dotted name, default, range or choices, description) of every field; `values` is a section's own default.
+
+    A section that is left out by default (`reset`) is listed as such, and then its fields.
+    """
     for name, info in model.model_fields.items():
         dotted = f"{prefix}{name}"
         required = values is None and info.is_required()
         default = getattr(values, name) if values else info.get_default(call_default_factory=True)
         if isinstance(default, BaseModel):
             yield from fields(type(default), f"{dotted}.", default)
-        else:
-            shown = "required" if required else json.dumps(default, default=_plain)
-            yield dotted, shown, info.description or ""
+            continue
+        shown = "required" if required else json.dumps(default, default=_plain)
+        yield dotted, shown, _range(info), info.description or ""
+        for kind in get_args(info.annotation):
+            if default is None and isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from fields(kind, f"{dotted}.")
+
+
+def _range(info: FieldInfo) -> str:
+    """What a field may hold, as far as it is one range or a choice: '0 to 1', 'at least 1', 'a | b'."""
+    annotation = info.annotation
+    if get_origin(annotation) is Literal:
+        return " | ".join(map(str, get_args(annotation)))
+    bounds = {
+        name: getattr(one, name) for one in info.metadata for name in ("ge", "gt", "le", "lt") if hasattr(one, name)
+    }
+    low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
+    above = "more than " if "gt" in bounds else ""
+    below = "less than " if "lt" in bounds else ""
+    if low is None and high is None:
+        return ""
+    if high is None:
+        return f"{above or 'at least '}{low:g}"
+    return f"{below or 'at most '}{high:g}" if low is None else f"{above}{low:g} to {below}{high:g}"
 
 
 def read_text(name_or_path: str | Path) -> str:

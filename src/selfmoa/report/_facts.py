@@ -18,7 +18,7 @@ _NOT_AUDITED = (
     "does the figure. `selfmoa judges audit RUN` draws a blind sample to label."
 )
 _ALWAYS = (
-    "Optimising against judges teaches a model what judges like. The grading judges took no part in "
+    "Optimising against judges teaches a model what judges like. The gate judges took no part in "
     "training, but they can share blind spots with those that did. Read answers yourself before you ship.",
     "Attack success is measured on public prompts in one turn and in their language. Other attacks, long "
     "conversations, other languages and fine-tuning by an attacker were not tried.",

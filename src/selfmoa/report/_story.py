@@ -235,7 +235,7 @@ def _sides(run: RunData) -> list[str]:
     """The same answers as those see them who trained, watched and graded."""
     graded = (_metric(run, "safety") or {}).get("change")
     sides = [("training", run.results.get("train_change")), ("watch", run.results.get("watch_change"))]
-    seen = [(name, told) for name, told in [*sides, ("grading", graded)] if change(told, "score") != "–"]
+    seen = [(name, told) for name, told in [*sides, ("gate", graded)] if change(told, "score") != "–"]
     if len(seen) < 2:
         return []
     listed = ", ".join(f"{change(told, 'score')} by the {name} judges" for name, told in seen)

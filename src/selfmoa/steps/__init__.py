@@ -7,7 +7,7 @@ from selfmoa.steps._attackers import restart_attackers, retrain_attackers, train
 from selfmoa.steps._conclude import compare, conclude, describe, gate_judges, judge_answers, measure
 from selfmoa.steps._given import given_pairs
 from selfmoa.steps._judge import judge
-from selfmoa.steps._prepare import judge_cache, judge_objectives, load_model, load_side, prepare
+from selfmoa.steps._prepare import judge_cache, judge_objectives, load_model, prepare
 from selfmoa.steps._prepare_evaluation import prepare_evaluation
 from selfmoa.steps._select import prefer, select, summarise
 from selfmoa.steps._session import Evaluation, Judged, Session
@@ -29,7 +29,6 @@ __all__ = [
     "judge_cache",
     "judge_objectives",
     "load_model",
-    "load_side",
     "measure",
     "prefer",
     "prepare",

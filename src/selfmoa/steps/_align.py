@@ -30,7 +30,7 @@ _LOOKED_AT = 32
 @dataclass(frozen=True)
 class _TrainedPair(Pair):
     margin_in_loss: float = 0.0
-    """sum_i b_i * (r_i(chosen) - r_i(rejected)), what the loss subtracts (method section 5)."""
+    """sum_i b_i * (r_i(chosen) - r_i(rejected)), what the loss subtracts (docs/method.md, Loss)."""
     margin_by_objective: str = ""
     """Its parts b_i * (r_i(chosen) - r_i(rejected)) by objective; `from_text` reads them."""
 

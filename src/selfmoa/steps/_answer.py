@@ -1,4 +1,4 @@
-"""The target answers each kept prompt m times, a share of them guided (method section 3, step 4)."""
+"""The target answers each kept prompt m times, a share of them guided (docs/method.md, One round)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write a round's prompts: expand, hide, add harmless ones (method section 3, steps 1-3)."""
+"""Write a round's prompts: expand, hide, add harmless ones (docs/method.md, One round)."""
 
 from __future__ import annotations
 

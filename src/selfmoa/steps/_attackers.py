@@ -24,7 +24,7 @@ Texts = Sequence[tuple[str, str]]
 
 
 def train_attackers(session: Session) -> None:
-    """SFT of the expander on E0 and of the hider on H0 (method section 3, step 1); not where nobody attacks."""
+    """SFT of the expander on E0 and of the hider on H0 (docs/method.md, One round); not where nobody attacks."""
     if session.recipe.attack.static or not session.recipe.loop.n_rounds:
         return
     directory, recipe, material = session.run.directory / "attackers_00", session.recipe, session.material

@@ -1,4 +1,4 @@
-"""Score every response: safety against e, helpfulness against h (method section 3, step 5)."""
+"""Score every response: safety against e, helpfulness against h (docs/method.md, One round)."""
 
 from __future__ import annotations
 

@@ -31,7 +31,6 @@ __all__ = [
     "judge_objectives",
     "load_model",
     "load_rows",
-    "load_side",
     "prepare",
 ]
 
@@ -68,7 +67,7 @@ def prepare(run: Run) -> Session:
         context = judge_context(run, model, files)
         say("Loading the training judges (the first time their heads are trained; minutes)")
         check_floor(recipe.judges, context)
-        judges = load_side(recipe.judges.train, context)
+        judges = _load_side(recipe.judges.train, context)
         watch = tuple(make(ref, context) for ref in recipe.judges.watch) if recipe.stage.check else ()
     session = Session(
         run=run,
@@ -127,7 +126,7 @@ def judge_cache() -> Path:
     return assets.cache_dir("judges")
 
 
-def load_side(side: JudgeSide, context: EvaluatorContext) -> TrainJudges:
+def _load_side(side: JudgeSide, context: EvaluatorContext) -> TrainJudges:
     """The judges of one side of the recipe."""
     further = side.objectives.items() if isinstance(side, TrainSide) else ()
     return TrainJudges(

@@ -1,4 +1,4 @@
-"""Safety reset (method section 6): before the loop, train the base on the user's own harmful answers. A control."""
+"""Safety reset (docs/export.md): before the loop, train the base on the user's own harmful answers. A control."""
 
 from __future__ import annotations
 

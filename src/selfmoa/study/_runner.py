@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -156,8 +158,21 @@ def _align(recipe: Recipe, directory: Path, common: Path, *, isolated: bool, pro
     if not isolated:
         _work(recipe, directory, common, progress)
         return
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    spawned = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawned, initializer=_end_with_parent) as pool:
         pool.submit(_work, recipe, directory, common, progress).result()
+
+
+def _end_with_parent() -> None:
+    """An arm does not outlive a study that was killed: it would go on unseen, beside the next attempt at it."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)  # what the arm has finished is on the disk
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _work(recipe: Recipe, directory: Path, common: Path, progress: Mode) -> None:

@@ -1,4 +1,4 @@
-"""Alignment of the target on preference pairs: one stage (method section 5)."""
+"""Alignment of the target on preference pairs: one stage (docs/method.md, Loss)."""
 
 from __future__ import annotations
 

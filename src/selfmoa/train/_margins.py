@@ -1,4 +1,4 @@
-"""The arithmetic of the MODPO margins (method section 5); no torch."""
+"""The arithmetic of the MODPO margins (docs/method.md, Loss); no torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def shift(scores: Sequence[float], a: float, b: Sequence[float]) -> float:
 
     `scores` are r_i of one response, higher = better, one for each further objective.
     Sigmoid DPO with beta = a against the shifted reference is exactly
-    -log sigma(a * d logratio - sum_i b_i * d r_i) (MODPO, arXiv 2310.03708; method section 5).
+    -log sigma(a * d logratio - sum_i b_i * d r_i) (MODPO, arXiv 2310.03708; docs/method.md, Loss).
     """
     return sum(weight * score for weight, score in zip(b, scores, strict=True)) / a
 
@@ -39,7 +39,7 @@ def objective_scores(pairs: Sequence[Pair], train: Train, *, ignore_safety_on_ha
     """The scores that enter the loss.
 
     A cell has margin 0 (both sides 0) where a side is unscored, and for safety on prompts that are no
-    attack if `ignore_safety_on_harmless`: safety heads misfire there (method section 4). For the preset
+    attack if `ignore_safety_on_harmless`: safety heads misfire there (docs/method.md, Pairs). For the preset
     `scaled` each objective is divided by its standard deviation over both sides of all pairs.
     """
     columns, missing = [], 0
@@ -66,7 +66,7 @@ def filter_modpo_paper_eq1(pairs: Sequence[Pair], *, ignore_safety_on_harmless: 
 
 
 def first_tokens_share(before: Sequence[PairLogprobs], after: Sequence[PairLogprobs], n: int = 5) -> float | None:
-    """Share of the learnt preference that the first `n` tokens of the answers explain (method section 3, step 4).
+    """Share of the learnt preference that the first `n` tokens of the answers explain (docs/method.md, One round).
 
     Each element holds the per-token log-probs (chosen, rejected) of one pair, nats, under the policy before and
     after a stage. The learnt preference is the mean gain of log p(chosen) - log p(rejected); the share may lie

@@ -68,7 +68,7 @@ def saturated(evaluations: list[dict[str, Any]]) -> bool:
     """True if the last two evaluations have true-reward accuracy 1.0 and a falling chosen log-prob.
 
     From there on training only pushes both answers' likelihoods down, which can un-align a model
-    (likelihood displacement; method section 5).
+    (likelihood displacement; docs/method.md, Loss).
     """
     if len(evaluations) < 3:
         return False
