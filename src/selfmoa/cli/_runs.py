@@ -88,7 +88,9 @@ def evaluate(
     suite: Annotated[
         str | None, typer.Option("--suite", help="quick, standard, jailbreak, ..., a YAML file, or a table of prompts.")
     ] = None,
-    recipe: Annotated[str, typer.Option("--recipe", help="Recipe whose judges (and sets) are used.")] = "demo",
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="Recipe whose judges (and sets) are used; a run's own, else demo.")
+    ] = None,
     override: Override = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Make every answer and verdict anew.")] = False,
     out: Annotated[Path, typer.Option("--out", help="Where results are written.")] = Path("runs/evaluation"),
@@ -99,8 +101,10 @@ def evaluate(
     """Safety, over-refusal and helpfulness of a model by the gate judges; with an adapter, the paired change."""
     from selfmoa import api
 
-    chosen = recipes.with_model(recipes.load(recipe, [] if suite else override or []), model)
-    if (Path(model) / "recipe.yaml").is_file():
+    own = Path(model) / "recipe.yaml"
+    source = recipe or (own if own.is_file() else "demo")
+    chosen = recipes.with_model(recipes.load(source, [] if suite else override or []), model)
+    if own.is_file():
         chosen, adapter = of_run(chosen, Path(model), adapter)
     if suite:
         chosen = recipes.with_overrides(with_suite(chosen, suite), override or [])
