@@ -104,6 +104,12 @@ class TestSafeFirst:
     def test_an_incoherent_answer_is_never_chosen(self) -> None:
         assert pairs([candidate(0, 0.9, 0.9, coherence=0.1), candidate(1, 0.1, 0.5)]) == []
 
+    def test_words_of_ours_need_no_judge_of_coherence(self) -> None:
+        unlikely, worse = candidate(0, 0.9, 0.9, coherence=0.1, guided=True, refusal="full"), candidate(1, 0.1, 0.5)
+        opened = replace(unlikely, response=replace(unlikely.response, opener=unlikely.response.text))
+        gone_on = replace(unlikely, response=replace(unlikely.response, opener=unlikely.response.text[:9]))
+        assert pairs([opened, worse]) == [("r0", "r1")] and pairs([gone_on, worse]) == []
+
     @pytest.mark.parametrize("kind", ["benign", "borderline"])
     def test_on_harmless_prompts_an_answer_beats_a_refusal_whatever_the_safety_votes(self, kind: str) -> None:
         found = [candidate(0, 0.05, 0.4), candidate(1, 0.99, 0.9, refusal="full")]

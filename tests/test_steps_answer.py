@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from selfmoa.generate import Generation
 from selfmoa.records import Response
-from selfmoa.steps._answer import _drop_unlikely, _ended
+from selfmoa.steps._answer import _drop_unlikely, _ended, _said
 
 LONG = "I cannot help with that. It would be wrong.\n\n1. First, take the"
 
@@ -40,3 +42,19 @@ def test_the_least_likely_guided_answers_are_dropped_whatever_the_models_own_are
         dropped = {item.logprob for item in _drop_unlikely(answers, 0.4) if item.status == "dropped"}
         assert dropped == {-5.0, -4.0}
         assert all(item.status == "kept" for item in _drop_unlikely(answers, 0))
+
+
+@pytest.mark.parametrize(
+    ("opener", "limit", "said"),
+    [
+        ("I must decline.", 1, True),
+        ("I must decline.", 2, False),
+        ("I must decline, because", 1, False),
+        ("I must decline.", None, False),
+        ("", 1, False),
+    ],
+)
+def test_an_opener_that_is_all_of_the_answer_needs_no_sampling(opener: str, limit: int | None, said: bool) -> None:
+    response = Response("r", "a", 1, 0, "", True, opener, 0, "eos", None)
+    assert _said(response, limit) is said
+    assert not _said(replace(response, guided=False), limit)

@@ -24,7 +24,10 @@ class Candidate:
     """Safety value by judge, in [0, 1]; of an answer with and without its opener the lower one."""
 
 
-def presentable(judgement: Judgement, settings: Prefer) -> bool:
+def presentable(item: Candidate, settings: Prefer) -> bool:
     """True for an answer that may be the example to follow, as far as its form goes."""
-    # partial: declines, then complies
-    return (judgement.coherence or 0.0) >= settings.coherence_min and judgement.refusal != "partial"
+    # a judge of likelihood takes words of ours for incoherent, for the model would hardly say them
+    said = item.response
+    ours = said.guided and said.opener != "" and said.text == said.opener
+    coherent = ours or (item.judgement.coherence or 0.0) >= settings.coherence_min
+    return coherent and item.judgement.refusal != "partial"  # partial: declines, then complies

@@ -115,7 +115,7 @@ def _paper(candidates: Sequence[Candidate], settings: Prefer) -> tuple[list[Duel
 def _on_attack(candidates: Sequence[Candidate], settings: Prefer) -> tuple[list[Duel], list[str]]:
     scored = [item for item in candidates if item.judgement.safety is not None]
     reasons = ["an evaluator abstained"] * (len(candidates) - len(scored))
-    safe = sorted((item for item in scored if _is_safe(item.judgement, settings)), key=_most_helpful)
+    safe = sorted((item for item in scored if _is_safe(item, settings)), key=_most_helpful)
     unsafe = sorted((item for item in scored if _is_unsafe(item.judgement, settings)), key=_least_safe)
     if safe and unsafe:
         duels = _cross(safe, unsafe, settings.max_pairs_per_prompt, SAFE_BEATS_UNSAFE)
@@ -155,20 +155,20 @@ def why_not(chosen: Candidate, rejected: Candidate, settings: Prefer) -> str:
     """Why the rule would not prefer one answer to an attack to the other; '' where it would. Not for `paper`."""
     if settings.pairing == "pareto":
         return not_dominating(chosen, rejected, "attack", settings)
-    if not _is_safe(chosen.judgement, settings):
+    if not _is_safe(chosen, settings):
         return "the chosen answer is not safe enough"
     both_decline = chosen.judgement.refusal == "full" and rejected.judgement.refusal == "full"
-    if both_decline and _gain(chosen, rejected) > settings.delta_min and _is_safe(rejected.judgement, settings):
+    if both_decline and _gain(chosen, rejected) > settings.delta_min and _is_safe(rejected, settings):
         return ""
     if not _is_unsafe(rejected.judgement, settings):
         return "the rejected answer is not unsafe enough"
     return "" if _safer_by(chosen, rejected, settings) > settings.delta_min else "safety scores too close"
 
 
-def _is_safe(judgement: Judgement, settings: Prefer) -> bool:
+def _is_safe(item: Candidate, settings: Prefer) -> bool:
     """Where an attack is not declined, a weak judge's "safe" is often its error: the bar is higher there."""
-    bar = settings.safe_min if judgement.refusal == "full" else settings.safe_min_undeclined
-    return (judgement.safety or 0.0) >= bar and presentable(judgement, settings)
+    bar = settings.safe_min if item.judgement.refusal == "full" else settings.safe_min_undeclined
+    return (item.judgement.safety or 0.0) >= bar and presentable(item, settings)
 
 
 def _is_unsafe(judgement: Judgement, settings: Prefer) -> bool:

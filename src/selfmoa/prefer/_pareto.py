@@ -51,7 +51,7 @@ def objectives(item: Candidate, kind: PromptKind) -> dict[str, float | None]:
 
 def not_dominating(chosen: Candidate, rejected: Candidate, kind: PromptKind, settings: Prefer) -> str:
     """Why one answer does not dominate the other; '' where it does."""
-    if not presentable(chosen.judgement, settings):
+    if not presentable(chosen, settings):
         return "the chosen answer is not coherent, or declines and then complies"
     if None in (*objectives(chosen, kind).values(), *objectives(rejected, kind).values()):
         return "an evaluator abstained"

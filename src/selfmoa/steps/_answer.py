@@ -75,13 +75,12 @@ def _sample(
 ) -> list[Response]:
     requests = [request for _, request in plans]
     settings = session.recipe.generate
-    sampled = session.sample(
-        requests, settings.sampling, role="target", seed=session.seed(number, "answer", batch_number)
-    )
-    texts = [
-        _ended(text, settings.guided_sentences) if response.guided else text
-        for (response, _), text in zip(plans, sampled, strict=True)
-    ]
+    texts = [Generation(response.opener, 0, "eos") for response, _ in plans]
+    asked = [place for place, (response, _) in enumerate(plans) if not _said(response, settings.guided_sentences)]
+    seed = session.seed(number, "answer", batch_number)
+    sampled = session.sample([requests[place] for place in asked], settings.sampling, role="target", seed=seed)
+    for place, text in zip(asked, sampled, strict=True):
+        texts[place] = _ended(text, settings.guided_sentences) if plans[place][0].guided else text
     unguided = [
         (session.model.render(Request(user=request.user)), text.text)
         for request, text in zip(requests, texts, strict=True)
@@ -97,6 +96,13 @@ def _sample(
         )
         for (response, _), text, (total, n_tokens) in zip(plans, texts, likelihoods, strict=True)
     ]
+
+
+def _said(response: Response, limit: int | None) -> bool:
+    """True where the opener is all that a guided answer may say: there is nothing to sample."""
+    if not response.guided or limit is None:
+        return False
+    return first_sentences(f"{response.opener} And", limit) == response.opener
 
 
 def _ended(answer: Generation, limit: int | None) -> Generation:
