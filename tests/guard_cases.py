@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -277,3 +278,34 @@ class ScriptedNet:
             for token, logit in self._script(row).items():
                 logits[place, 0, token] = logit
         return SimpleNamespace(logits=logits)
+
+
+_TOKENIZERS: dict[str, Any] = {}
+
+
+def tokenizer_of(name: str) -> Any:
+    """The tiny tokenizer of a preset, made once."""
+    if name not in _TOKENIZERS:
+        _TOKENIZERS[name] = build_guard_tokenizer(CASES[name])
+    return _TOKENIZERS[name]
+
+
+def encode(tokenizer: Any, text: str) -> list[int]:
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def save(directory: Path, tokenizer: Any, net: Any) -> Path:
+    net.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
+def reward_config() -> Any:
+    """A tiny Llama that gives one reward, or gates three."""
+    from transformers import LlamaConfig
+
+    tokenizer = tokenizer_of("llama-guard-3-8b")
+    turn = encode(tokenizer, "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n")
+    size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    gate = {"num_objectives": 3, "gating_hidden_dim": 8, "gating_n_hidden": 2, "gating_turn": turn}
+    return LlamaConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, num_labels=1, **size, **gate)
