@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -310,3 +314,37 @@ def test_the_results_agree_with_their_summaries(page: str) -> None:
     assert study.written_into(text, study.read_summaries(root / "docs" / "results")) == text, (
         f"run: selfmoa results docs/results --write {page}"
     )
+
+
+_PARENT = """
+import multiprocessing, os, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from selfmoa.study._runner import _end_with_parent
+
+if __name__ == "__main__":
+    spawned = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawned, initializer=_end_with_parent) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        pool.submit(time.sleep, 600).result()
+"""
+
+
+def test_an_arm_ends_with_a_study_that_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "parent.py").write_text(_PARENT)
+    with subprocess.Popen([sys.executable, str(tmp_path / "parent.py")], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        arm = psutil.Process(int(parent.stdout.readline()))
+        assert _runs(arm)
+        parent.kill()
+    until = time.monotonic() + 30
+    while _runs(arm) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not _runs(arm)
+
+
+def _runs(process: psutil.Process) -> bool:
+    """A dead process that nobody has reaped yet does not run."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

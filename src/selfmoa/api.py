@@ -350,7 +350,7 @@ def _judge_context(ref: str, *, load: bool, key: bool = True) -> EvaluatorContex
     """`load` the base, or only know its `key` (which names the heads trained on it), or neither."""
     from selfmoa.judge import EvaluatorContext
 
-    ref = ref if ref.startswith(("wheel:", "path:", "hub:")) else f"path:{ref}"
+    ref = recipes.model_ref(ref)
     quiet_libraries()
     cache = assets.cache_dir("judges")
     if not load:

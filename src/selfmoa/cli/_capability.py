@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from selfmoa import recipes
-from selfmoa.cli._runs import AGAIN, stoppable
+from selfmoa.cli._runs import AGAIN, mode, stoppable
 from selfmoa.cli._show import say, show_json, show_table
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ def capability(
 
     named = [name.strip() for name in tasks.split(",") if name.strip()] if tasks is not None else capability_sets()
     steps = len(named) * (2 if adapter else 1)
-    with stoppable(AGAIN), Progress("quiet" if quiet else "auto").task("capability", total=steps, unit="tasks") as task:
+    with stoppable(AGAIN), Progress(mode(quiet)).task("capability", total=steps, unit="tasks") as task:
         before, after = room.measure_directory(
-            recipes.with_model(recipes.load("demo"), model).model.ref,
+            recipes.model_ref(model),
             named,
             n=None if full else n,
             seed=seed,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from selfmoa.cli._runs import AGAIN, Json, Quiet, stoppable
+from selfmoa.cli._runs import AGAIN, Json, Quiet, mode, stoppable
 from selfmoa.cli._show import say, show_json, show_table
 
 __all__ = ["export", "front"]
@@ -35,7 +35,7 @@ def export(
         ("adapter", "merged") if merged is None else ("merged",) if merged else ("adapter",)
     )
     with stoppable(AGAIN):
-        found = release.export(run, out, forms=forms, check=check, suite=suite, progress="quiet" if quiet else "auto")
+        found = release.export(run, out, forms=forms, check=check, suite=suite, progress=mode(quiet))
     if json:
         show_json(found)
         return
@@ -71,9 +71,7 @@ def front(
 
     points = [*(at or ()), *(more or ())] if at else release.AT
     with stoppable(AGAIN):
-        found = release.front(
-            run, out, at=points, soup=soup, suite=suite, choose=choose, progress="quiet" if quiet else "auto"
-        )
+        found = release.front(run, out, at=points, soup=soup, suite=suite, choose=choose, progress=mode(quiet))
     if json:
         show_json(found)
         return

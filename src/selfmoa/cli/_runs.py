@@ -61,7 +61,7 @@ def align(
     from selfmoa import api
 
     with stoppable():
-        run = api.align(recipe, run_dir=run_dir, on_existing=on_existing.value, progress=_mode(quiet))
+        run = api.align(recipe, run_dir=run_dir, on_existing=on_existing.value, progress=mode(quiet))
     if json:
         show_json({"run_dir": str(run.directory), **(run.result or {})})
         return
@@ -116,7 +116,7 @@ def evaluate(
             cache=not no_cache,
             out=out,
             on_existing=on_existing.value,
-            progress=_mode(quiet),
+            progress=mode(quiet),
         )
     if json:
         show_json(result)
@@ -150,7 +150,7 @@ def import_(
 
     chosen = recipes.load(recipe, override or [])
     with stoppable(AGAIN):
-        result = api.import_results(file, chosen, role=suites.ROLES[role.value], out=out, progress=_mode(quiet))
+        result = api.import_results(file, chosen, role=suites.ROLES[role.value], out=out, progress=mode(quiet))
     if json:
         show_json(result)
         return
@@ -199,7 +199,8 @@ def with_suite(recipe: Recipe, suite: str) -> Recipe:
     return recipe.model_copy(update={"evaluate": suites.load(suite).evaluate})
 
 
-def _mode(quiet: bool) -> Literal["auto", "quiet"]:
+def mode(quiet: bool) -> Literal["auto", "quiet"]:
+    """How progress is shown."""
     return "quiet" if quiet else "auto"
 
 

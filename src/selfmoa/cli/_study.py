@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from selfmoa.cli._runs import AGAIN, Json, Override, Quiet, stoppable
+from selfmoa.cli._runs import AGAIN, Json, Override, Quiet, mode, stoppable
 from selfmoa.cli._show import say, show_json, show_table
 from selfmoa.errors import SelfMoaError, UsageError
 
@@ -31,7 +31,7 @@ def study(
         found = found.model_copy(update={"seeds": found.seeds[:1]})
     where = out or Path("runs") / f"{found.name}{'-smoke' if smoke else ''}"
     with stoppable(AGAIN):
-        result = room.run_study(found, where, smoke=smoke, progress="quiet" if quiet else "auto")
+        result = room.run_study(found, where, smoke=smoke, progress=mode(quiet))
     told = room.write_study(result)
     if json:
         show_json(

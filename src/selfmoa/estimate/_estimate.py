@@ -38,10 +38,7 @@ def estimate(recipe: Recipe, rates: Calibration) -> list[StepEstimate]:
     waiting, stage, rounds = 0.0, 0, recipe.loop.n_rounds
     for number in range(1, rounds + 1):
         steps += _round(recipe, rates, number)
-        most = recipe.generate.m // 2
-        if recipe.prefer.pairing != "paper":  # which has no limit of its own
-            most = min(most, recipe.prefer.max_pairs_per_prompt)
-        waiting += recipe.attack.k * most * _PAIRED
+        waiting += _pairs(recipe)
         last = number == rounds and recipe.loop.stage_at_end
         if waiting >= (recipe.loop.min_stage_pairs if last else recipe.train.align_at):
             stage += 1
@@ -127,6 +124,14 @@ def _round(recipe: Recipe, rates: Calibration, number: int) -> list[StepEstimate
             0,
         ),
     ]
+
+
+def _pairs(recipe: Recipe) -> float:
+    """Pairs that a round gives."""
+    most = recipe.generate.m // 2
+    if recipe.prefer.pairing != "paper":  # which has no limit of its own
+        most = min(most, recipe.prefer.max_pairs_per_prompt)
+    return recipe.attack.k * most * _PAIRED
 
 
 def _stage(recipe: Recipe, rates: Calibration, number: int, pairs: float) -> StepEstimate:

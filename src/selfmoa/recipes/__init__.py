@@ -23,6 +23,7 @@ __all__ = [
     "fields",
     "fingerprint",
     "load",
+    "model_ref",
     "names",
     "read_text",
     "resolve",
@@ -84,9 +85,14 @@ def resolve(target: str, overrides: Sequence[str] = ()) -> Recipe:
     return with_overrides(with_model(load("demo"), target), overrides)
 
 
+def model_ref(model: str) -> str:
+    """The reference of a model that a person named; without a scheme it is a path."""
+    return model if model.startswith(_SCHEMES) else f"path:{model}"
+
+
 def with_model(recipe: Recipe, model: str) -> Recipe:
     """The same recipe for another model, named after it."""
-    ref = model if model.startswith(_SCHEMES) else f"path:{model}"
+    ref = model_ref(model)
     stem = Path(ref.partition(":")[2].partition("@")[0]).name.removesuffix(".gguf")
     return recipe.model_copy(
         update={"name": as_name(stem, "model"), "model": recipe.model.model_copy(update={"ref": ref})}

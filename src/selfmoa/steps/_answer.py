@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from selfmoa.generate import DECLINING_OPENERS, SAFE_SYSTEM_PROMPT, Generation, Request
@@ -75,12 +75,10 @@ def _sample(
 ) -> list[Response]:
     requests = [request for _, request in plans]
     settings = session.recipe.generate
-    texts = [Generation(response.opener, 0, "eos") for response, _ in plans]
-    asked = [place for place, (response, _) in enumerate(plans) if not _said(response, settings.guided_sentences)]
-    seed = session.seed(number, "answer", batch_number)
-    sampled = session.sample([requests[place] for place in asked], settings.sampling, role="target", seed=seed)
-    for place, text in zip(asked, sampled, strict=True):
-        texts[place] = _ended(text, settings.guided_sentences) if plans[place][0].guided else text
+    limit, seed = settings.guided_sentences, session.seed(number, "answer", batch_number)
+    asked = [request for response, request in plans if not _said(response, limit)]
+    sampled = iter(session.sample(asked, settings.sampling, role="target", seed=seed))
+    texts = [_text(response, sampled, limit) for response, _ in plans]
     unguided = [
         (session.model.render(Request(user=request.user)), text.text)
         for request, text in zip(requests, texts, strict=True)
@@ -96,6 +94,13 @@ def _sample(
         )
         for (response, _), text, (total, n_tokens) in zip(plans, texts, likelihoods, strict=True)
     ]
+
+
+def _text(response: Response, sampled: Iterator[Generation], limit: int | None) -> Generation:
+    """What the answer says; the next of what was sampled, unless its opener is all of it."""
+    if _said(response, limit):
+        return Generation(response.opener, 0, "eos")
+    return _ended(next(sampled), limit) if response.guided else next(sampled)
 
 
 def _said(response: Response, limit: int | None) -> bool:
