@@ -16,6 +16,9 @@ from selfmoa.generate._prompts import Prompts, batches_by_prompt, read_prompts
 
 __all__ = ["states", "token_logprobs"]
 
+_LOGITS = 2**28
+"""Bytes of logits at once: with a vocabulary of 49k those of 1,365 tokens, enough to keep a processor busy."""
+
 
 def token_logprobs(
     net: Any, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]], *, batch_size: int
@@ -25,7 +28,8 @@ def token_logprobs(
     pad = int(tokenizer.pad_token_id)
     results = [np.zeros(0, dtype=np.float32)] * len(rows)
     filled = [index for index, (_, completion) in enumerate(rows) if completion]
-    for batch in batches_by_prompt([rows[index] for index in filled], batch_size):
+    most = _LOGITS // (4 * int(net.config.get_text_config().vocab_size))
+    for batch in batches_by_prompt([rows[index] for index in filled], batch_size, most):
         chosen = [filled[place] for place in batch]
         prompts, answers = zip(*(rows[index] for index in chosen), strict=True)
         read, output = read_prompts(partial(net, logits_to_keep=1), net.config, prompts, pad, net.device)

@@ -79,8 +79,13 @@ def left_padded(rows: Sequence[Tokens], pad: int, device: torch.device) -> tuple
     return tokens, mask, (mask.cumsum(dim=1) - 1).clamp(min=0)
 
 
-def batches_by_prompt(rows: Sequence[tuple[Tokens, Tokens]], batch_size: int) -> Iterator[list[int]]:
-    """Indices of (prompt, answer) in batches: long before short, and the answers to one prompt together."""
+def batches_by_prompt(
+    rows: Sequence[tuple[Tokens, Tokens]], batch_size: int, most: int | None = None
+) -> Iterator[list[int]]:
+    """Indices of (prompt, answer) in batches: long before short, and the answers to one prompt together.
+
+    With `most`, a batch's answers have at most that many tokens together when padded, a single one aside.
+    """
     often = len(rows) >= 2 * len({tuple(prompt) for prompt, _ in rows})
 
     def key(index: int) -> tuple[Any, ...]:
@@ -88,5 +93,13 @@ def batches_by_prompt(rows: Sequence[tuple[Tokens, Tokens]], batch_size: int) ->
         return (-len(prompt), tuple(prompt), -len(answer)) if often else (-len(prompt) - len(answer), index)
 
     order = sorted(range(len(rows)), key=key)
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+    batch: list[int] = []
+    longest = 0
+    for index in order:
+        longest = max(longest, len(rows[index][1]))
+        if batch and (len(batch) == batch_size or (most is not None and (len(batch) + 1) * longest > most)):
+            yield batch
+            batch, longest = [], len(rows[index][1])
+        batch.append(index)
+    if batch:
+        yield batch

@@ -25,20 +25,20 @@ _CANDIDATES = (128, 1024)
 _COMPACT_AT = 0.125
 """Share of finished rows at which the running batch is made smaller (a copy of its cache)."""
 
-_TOKENS = 12_000
-"""Tokens that a batch may hold: the cache of keys and values of a model of 135M is half a gigabyte then."""
+_TOKENS = {"cuda": 12_000, "cpu": 6_000}
+"""Tokens that a batch may hold: a model of 135M remembers 6,000 in a quarter of a gigabyte; more are no faster."""
 
 Ended = tuple[str, int, Literal["eos", "length"]]
 
 
-def _by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+def _by_length(lengths: Sequence[int], batch_size: int, most: int) -> Iterator[list[int]]:
     """Indices, longest first, in batches: little padding, and the largest batch comes first.
 
-    `lengths` are tokens, those to be written included; a batch holds fewer rows where they are long.
+    `lengths` are tokens, those to be written included; a batch holds fewer rows where they are long: `most` tokens.
     """
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     while order:
-        rows = min(batch_size, max(1, _TOKENS // lengths[order[0]]))
+        rows = min(batch_size, max(1, most // lengths[order[0]]))
         yield order[:rows]
         order = order[rows:]
 
@@ -56,7 +56,9 @@ def sample(
     ids = [tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts]
     ends = _ends(net, tokenizer)
     results: list[Ended] = [("", 0, "eos")] * len(prompts)
-    for number, batch in enumerate(_by_length([len(row) + sampling.max_new_tokens for row in ids], batch_size)):
+    lengths = [len(row) + sampling.max_new_tokens for row in ids]
+    most = _TOKENS["cuda" if net.device.type == "cuda" else "cpu"]
+    for number, batch in enumerate(_by_length(lengths, batch_size, most)):
         generator = torch.Generator(device=net.device).manual_seed(seed + number)
         rows = _decode(net, [ids[index] for index in batch], sampling, ends, generator, int(tokenizer.pad_token_id))
         for index, (kept, finish) in zip(batch, rows, strict=True):
