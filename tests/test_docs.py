@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
 import yaml
 
-from docs_helpers import PAGES, ROOT, commands, fences, words_of
-from selfmoa import recipes, suites
+import selfmoa
+from docs_helpers import PAGES, ROOT, commands, fences, named, words_of
+from report_fixture_results import results
+from selfmoa import api, recipes, suites
 from selfmoa.cli._app import app
 from selfmoa.recipe import Recipe
 
@@ -160,3 +164,21 @@ def test_recipes_in_documents_are_recipes(tmp_path: Path) -> None:
         path = tmp_path / "one.yaml"
         path.write_text(yaml.safe_dump({"name": "one", "extends": "demo", **values}))
         assert recipes.load(path), page
+
+
+def test_the_python_of_the_howto_prints_every_figure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Only the run itself is put in the place of another: the tutorial's test runs a real one."""
+    asked = {}
+
+    def align(recipe: Recipe, *, on_existing: str, progress: str) -> SimpleNamespace:
+        asked.update(recipe=recipe, on_existing=on_existing, progress=progress)
+        return SimpleNamespace(directory=tmp_path, result=results())
+
+    monkeypatch.setattr(selfmoa, "align", align, raising=False)
+    exec(compile(named(ROOT / "docs" / "howto.md")["one_round.py"], "one_round.py", "exec"), {})
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == len(results()["metrics"]) and printed[0].startswith(results()["metrics"][0]["label"])
+    assert (asked["recipe"].seed, asked["recipe"].loop.n_rounds, asked["on_existing"]) == (1, 1, "resume")
+    assert {"on_existing", "progress"} <= inspect.signature(api.align).parameters.keys()
