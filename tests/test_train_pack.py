@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 from trl import DPOConfig
 
 from selfmoa.train import ModpoTrainer
-from selfmoa.train._pack import can_pack, pack
+from selfmoa.train._pack import Packing, can_pack, pack
 from test_train_modpo import _config, _dataset, _gradients, _net, _trajectory
 
 SCORES = [[0.9, 0.4], [0.2, 0.6]]
@@ -77,6 +77,39 @@ def test_nothing_is_padded_and_no_prompt_read_twice() -> None:
     assert mask[13].nonzero().flatten().tolist() == [7, 10, 11, 12, 13]
     predicted = packed.inputs["labels"][:, 1:].flatten()[packed.source]
     assert torch.equal(predicted.where(packed.asked, -100), labels[:, 1:])
+
+
+def test_what_all_prompts_begin_with_is_read_once() -> None:
+    # a beginning of 2 tokens, prompts of 4 and 3, answers of 1 and 2, 1 and 1
+    rows = [[1, 2, 3, 4, 10, 0], [1, 2, 5, 11, 0, 0], [1, 2, 3, 4, 12, 13], [1, 2, 5, 14, 0, 0]]
+    lengths, starts = torch.tensor([5, 4, 6, 4]), torch.tensor([4, 3, 4, 3])
+    ids, columns = torch.tensor(rows), torch.arange(6)
+    given = columns < lengths[:, None]
+    labels = ids.where(given & (columns >= starts[:, None]), -100)
+    packed = pack(ids, given.long(), labels)
+    assert packed.inputs["input_ids"].tolist() == [[1, 2, 3, 4, 10, 4, 12, 13, 5, 11, 5, 14]]
+    assert packed.inputs["position_ids"].tolist() == [[0, 1, 2, 3, 4, 3, 4, 5, 2, 3, 2, 3]]
+    mask = packed.inputs["attention_mask"][0, 0]
+    assert mask[7].nonzero().flatten().tolist() == [0, 1, 2, 5, 6, 7]
+    assert mask[11].nonzero().flatten().tolist() == [0, 1, 10, 11]
+    assert mask[1].nonzero().flatten().tolist() == [0, 1]
+    predicted = packed.inputs["labels"][:, 1:].flatten()[packed.source]
+    assert torch.equal(predicted.where(packed.asked, -100), labels[:, 1:])
+
+
+def test_every_row_has_the_common_beginning(
+    tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = _trainer(tiny_model_dir, tmp_path, packed=False)
+    batch = trainer.data_collator(list(trainer.train_dataset))
+    labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, -100)
+    asked = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "labels": labels}
+    inputs = {**asked, "use_cache": False, "fused_lm_head": True}
+    with torch.no_grad():
+        plain = trainer.model(**inputs).log_probs
+        for room in (1, 40, 1024):
+            monkeypatch.setattr("selfmoa.train._pack._ROW", room)
+            torch.testing.assert_close(Packing(trainer.model)(**inputs).log_probs, plain, atol=1e-4, rtol=0)
 
 
 def test_a_sliding_window_is_not_packed(tiny_model_dir: Path, tmp_path: Path) -> None:

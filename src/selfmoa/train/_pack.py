@@ -1,8 +1,9 @@
-"""Pairs without padding, and with their common prompt read once: what TRL's padded batch asks, in fewer tokens.
+"""Pairs without padding, and with what they have in common read once: what TRL's padded batch asks, in fewer tokens.
 
-Each pair lies in a row as [prompt without its last token | last token, chosen | last token, rejected]. A mask keeps the
-pairs, and the two answers, from seeing each other, so log-probs and gradients are those of the padded batch, but for
-rounding (tests/test_train_pack.py).
+A row begins with the tokens that all prompts begin with (a system prompt). Behind them each pair lies as [the rest of
+its prompt without the last token | last token, chosen | last token, rejected]. A mask keeps the pairs, and the two
+answers, from seeing each other, so log-probs and gradients are those of the padded batch, but for rounding
+(tests/test_train_pack.py).
 """
 
 from __future__ import annotations
@@ -38,16 +39,17 @@ def pack(input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Te
     half = len(input_ids) // 2
     lengths = attention_mask.sum(dim=1).tolist()
     starts = (labels != _IGNORED).int().argmax(dim=1).tolist()
+    common = _common(input_ids[:half], min(starts) - 1)
     rows: list[list[int]] = [[]]
-    filled = 0
+    filled = common
     for pair in range(half):
-        size = lengths[pair] + lengths[half + pair] - (starts[pair] - 1)
+        size = lengths[pair] + lengths[half + pair] - (starts[pair] - 1) - common
         if rows[-1] and filled + size > _ROW:
             rows.append([])
-            filled = 0
+            filled = common
         rows[-1].append(pair)
         filled += size
-    laid = [_lay(row, half, lengths, starts) for row in rows]
+    laid = [_lay(row, half, lengths, starts, common) for row in rows]
     width = max(len(row) for row, _ in laid)
     device = input_ids.device
     source = torch.zeros(len(input_ids), input_ids.shape[1] - 1, dtype=torch.long, device=device)
@@ -64,32 +66,38 @@ def pack(input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Te
         "input_ids": tokens.where(given, 0),
         "labels": tokens.where(learnt > 0, _IGNORED),
         "position_ids": column.clamp(min=0),
-        "attention_mask": _mask(group, part),
+        "attention_mask": _mask(group, part, everyone=half),
     }
     return _Packed(inputs, source, labels[:, 1:] != _IGNORED)
 
 
+def _common(prompts: torch.Tensor, most: int) -> int:
+    """How many tokens, `most` at the most, all rows begin with."""
+    differ = (prompts[:, :most] != prompts[:1, :most]).any(dim=0)
+    return int(differ.int().argmax()) if bool(differ.any()) else most
+
+
 def _lay(
-    pairs: list[int], half: int, lengths: list[int], starts: list[int]
+    pairs: list[int], half: int, lengths: list[int], starts: list[int], common: int
 ) -> tuple[list[tuple[int, int, int, int, int]], list[tuple[int, int, int]]]:
     """One row: (padded row, column, pair, part, 1 where it is learnt) a token; (padded row, where it begins, column)
-    an answer. Part 0 is what both answers see."""
-    row: list[tuple[int, int, int, int, int]] = []
+    an answer. Part 0 is what both answers see, pair `half` what all pairs see."""
+    row: list[tuple[int, int, int, int, int]] = [(pairs[0], column, half, 0, 0) for column in range(common)]
     spans = []
     for pair in pairs:
         last = starts[pair] - 1  # the prompt's last token stands before each answer, which it predicts
-        row += [(pair, column, pair, 0, 0) for column in range(last)]
+        row += [(pair, column, pair, 0, 0) for column in range(common, last)]
         for part, answer in ((1, pair), (2, half + pair)):
             spans.append((answer, len(row), last))
             row += [(answer, column, pair, part, int(column > last)) for column in range(last, lengths[answer])]
     return row, spans
 
 
-def _mask(group: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
+def _mask(group: torch.Tensor, part: torch.Tensor, *, everyone: int) -> torch.Tensor:
     """(rows, 1, width, width), True where the token of the row may see that of the column."""
     width = group.shape[1]
     earlier = torch.ones(width, width, dtype=torch.bool, device=group.device).tril()
-    same = group[:, :, None] == group[:, None, :]
+    same = (group[:, :, None] == group[:, None, :]) | (group[:, None, :] == everyone)
     visible = (part[:, None, :] == 0) | (part[:, :, None] == part[:, None, :])
     return (earlier & same & visible)[:, None]
 
