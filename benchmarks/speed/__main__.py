@@ -27,8 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 _ANSWERS = 4
 """Answers a prompt. The demo takes two, which begin differently; what samples of one prompt share is to be seen."""
 PARTS = ("sampling", "scoring", "training", "growth")
-SHARES = {"sampling": 0.663, "scoring": 0.128, "training": 0.138, "other": 0.071}
-"""Share of each part in a demo run's time by its usage.json, preparation left out: n = 1 run of commit 8837ed9.
+SHARES = {"sampling": 0.505, "scoring": 0.144, "training": 0.225, "other": 0.126}
+"""Share of each part in a demo run's time by its usage.json, preparation left out: n = 1 run (commit 2876567, seed 0).
 Sampling are answers, attacks, evaluations and stage checks (with their judging); the attackers' training is other."""
 
 
