@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import trl.trainer.utils as trl_utils
 
 from selfmoa.errors import TrainingError, UsageError
 from selfmoa.generate import LanguageModel, Request
 from selfmoa.recipe import Lora, Train
-from selfmoa.train import align, restore, snapshot
+from selfmoa.train import _adapter, align, restore, snapshot
 from selfmoa.train._align import split_by_attack
 from selfmoa.train._tokens import encode, end_of_turn, fit
 from train_helpers import pair, pairs
@@ -232,3 +234,29 @@ def test_answers_cut_by_length_get_no_end(tiny_model_dir: Path, tmp_path: Path) 
         outcome = align(_load(tiny_model_dir), pairs(8), _settings(), directory=tmp_path, seed=0, unfinished=unfinished)
         found.append(outcome.trained_tokens)
     assert found[0] - found[1] == 8 * 2  # one token an answer and epoch
+
+
+def test_the_head_reads_answers_only_and_the_result_is_the_same(
+    tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the patch of TRL's private switch every position of the prompts goes through the head."""
+    found = {}
+    asked: list[int] = []
+    head = trl_utils._ChunkedLogProbFunction.apply
+
+    def counted(hidden: torch.Tensor, *rest: Any) -> Any:
+        asked.append(len(hidden))
+        return head(hidden, *rest)
+
+    monkeypatch.setattr(trl_utils._ChunkedLogProbFunction, "apply", counted)
+    for name, frame in (("answers", _adapter._head_on_answers_only), ("all", nullcontext)):
+        monkeypatch.setattr(_adapter, "_head_on_answers_only", frame)
+        asked.clear()
+        model = _load(tiny_model_dir)
+        outcome = align(model, pairs(8), _settings(answer_tokens=3), directory=tmp_path / name, seed=0)
+        found[name] = ([row["loss"] for row in outcome.metrics if "loss" in row], snapshot(model, "target"), sum(asked))
+    (losses, weights, few), (plain, expected, many) = found["answers"], found["all"]
+    assert few * 3 < many and losses == pytest.approx(plain, abs=1e-5)
+    for key, weight in expected.items():
+        torch.testing.assert_close(weights[key], weight, atol=1e-4, rtol=0)
+    assert not trl_utils._use_triton(torch.device("cpu")), "only while lent"

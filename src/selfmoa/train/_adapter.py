@@ -6,9 +6,11 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import datasets
 import torch
+import trl.trainer.utils as trl_utils
 
 from selfmoa.errors import UsageError
 from selfmoa.generate import LanguageModel
@@ -75,7 +77,7 @@ def lent(model: LanguageModel, role: str) -> Iterator[None]:
     trainable = {name: parameter.requires_grad for name, parameter in net.named_parameters()}
     forwards = [(module, module.__dict__.get("forward")) for module in (net, net.get_base_model())]
     try:
-        with model.using(role):
+        with model.using(role), _head_on_answers_only():
             try:
                 yield
             except BaseException:
@@ -93,6 +95,21 @@ def lent(model: LanguageModel, role: str) -> Iterator[None]:
         net.eval()
         for name, parameter in net.named_parameters():
             parameter.requires_grad_(trainable[name])
+
+
+@contextmanager
+def _head_on_answers_only() -> Iterator[None]:
+    """Without Triton TRL's head reads every position and drops the prompts' afterwards, for accelerators that compile.
+
+    On a CPU that is a quarter of a training's time and a gigabyte with a vocabulary of 49k.
+    """
+    module: Any = trl_utils
+    own = module._use_triton
+    module._use_triton = lambda device: device.type == "cpu" or own(device)
+    try:
+        yield
+    finally:
+        module._use_triton = own
 
 
 @contextmanager
