@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-__all__ = ["Prompts", "batches_by_prompt", "left_padded", "read_prompts"]
+__all__ = ["Prompts", "batches_by_prompt", "in_batches", "left_padded", "read_prompts"]
 
 _WORTH_SHARING = 8
 """Tokens of a common beginning from which on a pass of its own is cheaper than reading it in every row."""
@@ -92,14 +92,20 @@ def batches_by_prompt(
         prompt, answer = rows[index]
         return (-len(prompt), tuple(prompt), -len(answer)) if often else (-len(prompt) - len(answer), index)
 
-    order = sorted(range(len(rows)), key=key)
+    return in_batches(sorted(range(len(rows)), key=key), [len(answer) for _, answer in rows], batch_size, most)
+
+
+def in_batches(
+    order: Iterable[int], widths: Sequence[int], batch_size: int, most: int | None = None
+) -> Iterator[list[int]]:
+    """The indices as they come; a batch, padded to its widest, holds `most` tokens, but always one index."""
     batch: list[int] = []
-    longest = 0
+    widest = 0
     for index in order:
-        longest = max(longest, len(rows[index][1]))
-        if batch and (len(batch) == batch_size or (most is not None and (len(batch) + 1) * longest > most)):
+        widest = max(widest, widths[index])
+        if batch and (len(batch) == batch_size or (most is not None and (len(batch) + 1) * widest > most)):
             yield batch
-            batch, longest = [], len(rows[index][1])
+            batch, widest = [], widths[index]
         batch.append(index)
     if batch:
         yield batch

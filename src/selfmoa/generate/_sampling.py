@@ -5,7 +5,7 @@ Greedy text is that of transformers' `generate`; sampled text has the same distr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from selfmoa.generate._cache import with_room
 from selfmoa.generate._memory import give_back_memory
-from selfmoa.generate._prompts import Prompts, read_prompts
+from selfmoa.generate._prompts import Prompts, in_batches, read_prompts
 from selfmoa.recipe import Sampling
 
 __all__ = ["pick", "sample"]
@@ -29,18 +29,6 @@ _TOKENS = {"cuda": 12_000, "cpu": 6_000}
 """Tokens that a batch may hold: a model of 135M remembers 6,000 in a quarter of a gigabyte; more are no faster."""
 
 Ended = tuple[str, int, Literal["eos", "length"]]
-
-
-def _by_length(lengths: Sequence[int], batch_size: int, most: int) -> Iterator[list[int]]:
-    """Indices, longest first, in batches: little padding, and the largest batch comes first.
-
-    `lengths` are tokens, those to be written included; a batch holds fewer rows where they are long: `most` tokens.
-    """
-    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
-    while order:
-        rows = min(batch_size, max(1, most // lengths[order[0]]))
-        yield order[:rows]
-        order = order[rows:]
 
 
 def sample(
@@ -57,8 +45,10 @@ def sample(
     ends = _ends(net, tokenizer)
     results: list[Ended] = [("", 0, "eos")] * len(prompts)
     lengths = [len(row) + sampling.max_new_tokens for row in ids]
-    most = _TOKENS["cuda" if net.device.type == "cuda" else "cpu"]
-    for number, batch in enumerate(_by_length(lengths, batch_size, most)):
+    # longest first: little padding, and the largest batch comes first
+    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    most = _TOKENS.get(net.device.type, _TOKENS["cpu"])
+    for number, batch in enumerate(in_batches(order, lengths, batch_size, most)):
         generator = torch.Generator(device=net.device).manual_seed(seed + number)
         rows = _decode(net, [ids[index] for index in batch], sampling, ends, generator, int(tokenizer.pad_token_id))
         for index, (kept, finish) in zip(batch, rows, strict=True):

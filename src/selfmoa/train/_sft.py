@@ -84,7 +84,7 @@ def sft(
 
 
 def _config(model: LanguageModel, settings: Sft, directory: Path, seed: int) -> Any:
-    most = _MICRO_BATCH["cuda" if model.device.type == "cuda" else "cpu"]
+    most = _MICRO_BATCH.get(model.device.type, _MICRO_BATCH["cpu"])
     micro = max(size for size in range(1, most + 1) if settings.batch_size % size == 0)
     return SFTConfig(
         **common_arguments(model, directory, seed),
