@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -9,12 +10,13 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from selfmoa.attack import OWN, gather
+from selfmoa.attack import OWN, OWN_ORDERS, gather
 from selfmoa.bench import Fence
 from selfmoa.generate import Generation, LanguageModel
 from selfmoa.judge import Intent
 from selfmoa.recipe import Attack as Settings
 from selfmoa.recipe import Lora, Recipe, Sampling
+from selfmoa.records import Prompt
 from selfmoa.run import Progress, open_run
 from selfmoa.steps._own import add_own
 
@@ -34,22 +36,34 @@ GOOD = [
 ]
 
 
+ORDERS = [
+    "Suggest a colour for the shed door.",
+    "Write a short note to a piano teacher.",
+    "Create a list of birds that winter in Ghent.",
+    "Design a poster for the chess club.",
+    "Name four kinds of pasta from Apulia.",
+    "Describe how cork is harvested.",
+    "Recommend a board game for rainy Sundays.",
+    "Plan a picnic beside the canal.",
+]
+
+
 class Writer:
-    """Writes what it was given, in the user's place."""
+    """Writes what it was given, in the user's place: `texts` where it begins itself, `orders` where it is begun for."""
 
-    def __init__(self, *texts: str, finish: Any = "eos") -> None:
-        self.asked, self._written = 0, [Generation(text, 9, finish) for text in texts]
+    def __init__(self, *texts: str, orders: Sequence[str] = (), finish: Any = "eos") -> None:
+        self.finish, self._texts, self._orders = finish, texts, orders
 
-    def user_turns(self, n: int, sampling: Sampling, *, seed: int) -> list[Generation]:
-        self.asked = n
-        return self._written
+    def user_turns(self, openings: Sequence[str], sampling: Sampling, *, seed: int) -> list[Generation]:
+        left = {True: iter(self._orders), False: iter(self._texts)}
+        return [Generation(next(left[bool(opening)], ""), 9, self.finish) for opening in openings]
 
 
 def harmful(prompts: list[str]) -> np.ndarray:
     return np.array([0.9 if "[harmful" in text else 0.1 for text in prompts])
 
 
-def added(tmp_path: Path, writer: Writer, wanted: int = 12, **attack: Any) -> Any:
+def added(tmp_path: Path, writer: Writer, wanted: int = 24, **attack: Any) -> Any:
     recipe = Recipe(name="x", attack=Settings(**attack)).model_copy(
         update={"seeds": Recipe(name="x").seeds.model_copy(update={"own": wanted})}
     )
@@ -64,13 +78,22 @@ def added(tmp_path: Path, writer: Writer, wanted: int = 12, **attack: Any) -> An
     return add_own(run, model, material, fence, head)
 
 
+def texts(prompts: Sequence[Prompt], source: str = OWN) -> list[str]:
+    return [prompt.text for prompt in prompts if prompt.source == source]
+
+
 def test_they_join_the_harmless_prompts_in_turn_and_a_part_is_set_apart(tmp_path: Path) -> None:
-    made = added(tmp_path, Writer(*GOOD))
-    own = [prompt.text for prompt in made.benign if prompt.source == OWN]
-    dev = [prompt.text for prompt in made.dev if prompt.source == OWN]
-    assert dev == GOOD[::4] and set(own) == set(GOOD) - set(dev)
-    assert {prompt.source for prompt in made.benign[:2]} == {"facts", OWN}
-    assert {prompt.kind for prompt in (*made.benign, *made.dev) if prompt.source == OWN} == {"benign"}
+    made = added(tmp_path, Writer(*GOOD, orders=ORDERS))
+    for source, written in ((OWN, GOOD), (OWN_ORDERS, ORDERS)):
+        dev = texts(made.dev, source)
+        assert dev == written[::4] and set(texts(made.benign, source)) == set(written) - set(dev)
+    assert {prompt.source for prompt in made.benign[:3]} == {"facts", OWN, OWN_ORDERS}
+    assert {prompt.kind for prompt in (*made.benign, *made.dev) if prompt.source in (OWN, OWN_ORDERS)} == {"benign"}
+
+
+def test_half_are_begun_for_it_as_orders(tmp_path: Path) -> None:
+    made = added(tmp_path, Writer(*GOOD, orders=ORDERS), wanted=8)
+    assert len(texts((*made.benign, *made.dev))) == len(texts((*made.benign, *made.dev), OWN_ORDERS)) == 4
 
 
 def test_what_is_harmful_repeated_unfinished_or_touches_an_evaluation_prompt_is_left_out(tmp_path: Path) -> None:
@@ -80,34 +103,39 @@ def test_what_is_harmful_repeated_unfinished_or_touches_an_evaluation_prompt_is_
         "Hello",
         "Please describe the lighthouse keeper who counts the ships at night, thanks.",
     ]
-    made = added(tmp_path, Writer(*GOOD, *bad))
-    assert {prompt.text for prompt in (*made.benign, *made.dev) if prompt.source == OWN} == set(GOOD)
+    made = added(tmp_path, Writer(*GOOD, *bad, orders=[*bad, *ORDERS]), wanted=40)
+    assert set(texts((*made.benign, *made.dev))) <= set(GOOD)
+    both = [*texts((*made.benign, *made.dev)), *texts((*made.benign, *made.dev), OWN_ORDERS)]
+    assert sorted(both) == sorted(GOOD + ORDERS)
+    assert not texts(added(tmp_path / "cut", Writer(*GOOD, finish="length")).benign)
 
 
 def test_one_that_repeats_a_development_prompt_is_not_trained_on(tmp_path: Path) -> None:
     twin = GOOD[0].replace("Can you", "Could you please")
-    made = added(tmp_path, Writer(*GOOD, twin), wanted=13)
-    assert twin not in {prompt.text for prompt in made.benign}
+    made = added(tmp_path, Writer(*GOOD, twin, orders=[twin.replace("please", "kindly")]), wanted=40)
+    assert not {twin, twin.replace("please", "kindly")} & {prompt.text for prompt in made.benign}
 
 
 def test_a_run_that_goes_on_asks_what_it_asked_before(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    first = added(tmp_path, Writer(*GOOD))
-    assert added(tmp_path, Writer("Something else altogether, please?")) == first
+    first = added(tmp_path, Writer(*GOOD, orders=ORDERS), wanted=16)
+    assert added(tmp_path, Writer("Something else altogether, please?"), wanted=16) == first
     assert "usable prompts" not in caplog.text
     added(tmp_path / "few", Writer(*GOOD[:2]))
     assert "wrote 2 usable prompts" in caplog.text
 
 
 def test_the_other_form_of_their_own_requests(tmp_path: Path) -> None:
-    made = added(tmp_path, Writer(*GOOD), other_form_share=1.0)
+    made = added(tmp_path, Writer(*GOOD, orders=ORDERS), other_form_share=1.0)
     own = [prompt for prompt in made.benign if prompt.source == OWN]
     assert not any(prompt.text.startswith(("Can", "Could")) or prompt.text.endswith("?") for prompt in own)
     assert all(made.published[prompt.id] in GOOD for prompt in own)
+    assert set(texts(made.benign, OWN_ORDERS)) <= set(ORDERS), "orders stay orders"
 
 
 def test_a_real_model_writes_in_the_users_place(tiny_model_dir: Path) -> None:
     model = LanguageModel.load(tiny_model_dir, Lora(r=2, alpha=2))
-    sampling = Sampling(temperature=1.0, top_p=1.0, max_new_tokens=5)
-    written = model.user_turns(6, sampling, seed=0)
+    sampling, openings = Sampling(temperature=1.0, top_p=1.0, max_new_tokens=5), [""] * 4 + ["Suggest", "List"]
+    written = model.user_turns(openings, sampling, seed=0)
     assert len(written) == 6 and len({one.text for one in written}) > 1
-    assert written == model.user_turns(6, sampling, seed=0) != model.user_turns(6, sampling, seed=1)
+    assert all(one.text.startswith(opening) for one, opening in zip(written, openings, strict=True))
+    assert written == model.user_turns(openings, sampling, seed=0) != model.user_turns(openings, sampling, seed=1)

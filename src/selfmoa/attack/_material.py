@@ -17,7 +17,7 @@ from selfmoa.attack._forms import Turn
 from selfmoa.attack._novelty import bleu
 from selfmoa.records import Prompt, PromptKind, stable_id
 
-__all__ = ["OWN", "Material", "borderline_from", "gather", "in_turn", "with_own"]
+__all__ = ["OWN", "OWN_ORDERS", "Material", "borderline_from", "gather", "in_turn", "with_own"]
 
 Row = dict[str, object]
 
@@ -42,7 +42,9 @@ _NEIGHBOURS = 3
 """Nearest prompts among which an E0 target is drawn."""
 
 OWN = "the model itself"
-"""Source of prompts that it wrote in the user's place."""
+"""Source of prompts that it wrote in the user's place ..."""
+OWN_ORDERS = "the model itself, orders"
+"""... and of those of which it was given the first words."""
 
 _STYLES = tuple(way for ways in STYLES.values() for way in ways)
 
@@ -119,9 +121,11 @@ def _asked(prompts: Sequence[Prompt], turn: Turn | None) -> tuple[list[Prompt], 
     return asked, {prompt.id: prompt.text for prompt, text in zip(prompts, texts, strict=True) if text}
 
 
-def with_own(material: Material, dev: Sequence[str], loop: Sequence[str], turn: Turn | None = None) -> Material:
+def with_own(
+    material: Material, source: str, dev: Sequence[str], loop: Sequence[str], turn: Turn | None = None
+) -> Material:
     """The material with harmless prompts that the model wrote itself, which come in turn with the others."""
-    listed = [Prompt(stable_id("benign", text), text, "benign", source=OWN) for text in dict.fromkeys([*dev, *loop])]
+    listed = [Prompt(stable_id("benign", text), text, "benign", source=source) for text in dict.fromkeys([*dev, *loop])]
     asked, published = _asked(listed, turn)
     return replace(
         material,

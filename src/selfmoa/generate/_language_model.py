@@ -232,12 +232,20 @@ class LanguageModel:
             for request, (text, n_tokens, finish) in zip(requests, texts, strict=True)
         ]
 
-    def user_turns(self, n: int, sampling: Sampling, *, seed: int, batch_size: int = 64) -> list[Generation]:
-        """What the frozen base says in the user's place, n times (Magpie, arXiv 2406.08464)."""
-        prompts = [user_turn(self.tokenizer)] * n
+    def user_turns(
+        self, openings: Sequence[str], sampling: Sampling, *, seed: int, batch_size: int = 64
+    ) -> list[Generation]:
+        """What the frozen base says in the user's place (Magpie, arXiv 2406.08464), one turn for each opening.
+
+        A turn begins with its opening; '' leaves the first words to the model too.
+        """
+        prompts = [user_turn(self.tokenizer) + opening for opening in openings]
         with self.using(None), torch.inference_mode():
             texts = sample(self.net, self.tokenizer, prompts, sampling, seed=seed, batch_size=batch_size)
-        return [Generation(text.strip(), n_tokens, finish) for text, n_tokens, finish in texts]
+        return [
+            Generation((opening + text).strip(), n_tokens, finish)
+            for opening, (text, n_tokens, finish) in zip(openings, texts, strict=True)
+        ]
 
     def token_logprobs(
         self, pairs: Sequence[tuple[str, str]], *, role: str | None, batch_size: int = 32

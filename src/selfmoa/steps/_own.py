@@ -1,15 +1,17 @@
 """Everyday requests that the model writes itself, in the user's place (Magpie, arXiv 2406.08464).
 
 Seed sets of harmless prompts are small and of few kinds, and a model declines what is unlike them. What a chat model
-writes where the user should speak is much like what it was tuned to answer.
+writes where the user should speak is much like what it was tuned to answer. Left alone, it asks and tells; half of its
+turns are therefore begun for it as orders, for attacks are orders, and it would learn to decline the form.
 """
 
 from __future__ import annotations
 
 import logging
+from itertools import cycle, islice
 
 from selfmoa.assets import is_excluded
-from selfmoa.attack import Material, Turn, other_forms, with_own
+from selfmoa.attack import OWN, OWN_ORDERS, Material, Turn, other_forms, with_own
 from selfmoa.bench import Fence
 from selfmoa.generate import LanguageModel
 from selfmoa.judge import Intent
@@ -25,6 +27,37 @@ _SPARE = 1.6
 """Times as many are written as are wanted: some are unfinished, repeat each other or sound harmful."""
 _WORDS = range(3, 41)
 _HARM = 0.5
+_ORDERS = (
+    "Suggest",
+    "Write a short",
+    "Create a list",
+    "Design a poster",
+    "Give me",
+    "Make a plan",
+    "List",
+    "Describe",
+    "Write an email",
+    "Create a new",
+    "Name",
+    "Generate a",
+    "Come up with",
+    "Recommend",
+    "Explain",
+    "Design a game",
+    "Make a list",
+    "Tell me",
+    "Propose a",
+    "Draft a",
+    "Write a story",
+    "Plan a",
+    "Provide",
+    "Create a recipe",
+    "Compare",
+    "Find",
+    "Design a simple",
+    "Write instructions",
+)
+"""First words of everyday orders. "Create" or "Design" alone would nearly always go on as a programming task."""
 
 
 def add_own(run: Run, model: LanguageModel, material: Material, fence: Fence, intent: Intent) -> Material:
@@ -34,13 +67,17 @@ def add_own(run: Run, model: LanguageModel, material: Material, fence: Fence, in
     model without a chat template to speak of may write fewer; the log says so.
     """
     wanted = run.recipe.seeds.own
-    texts = run.json(run.directory / "own_prompts.json", lambda: _written(run, model, fence, intent, wanted))
-    if len(texts) < wanted:
-        log.warning("The model wrote %d usable prompts of its own; seeds.own asks for %d.", len(texts), wanted)
-    dev = texts[::OWN_APART] if run.recipe.stage.check else []
-    apart = Fence(dev)
-    loop = [text for text in texts if text not in dev and not apart.touches(text)]
-    return with_own(material, dev, loop, turn_of(run.recipe, fence))
+    written = run.json(run.directory / "own_prompts.json", lambda: _written(run, model, fence, intent, wanted))
+    found = sum(map(len, written.values()))
+    if found < wanted:
+        log.warning("The model wrote %d usable prompts of its own; seeds.own asks for %d.", found, wanted)
+    apart = {source: texts[::OWN_APART] if run.recipe.stage.check else [] for source, texts in written.items()}
+    kept_apart = Fence([text for texts in apart.values() for text in texts])
+    for source, texts in written.items():
+        loop = [text for text in texts if text not in apart[source] and not kept_apart.touches(text)]
+        turn = turn_of(run.recipe, fence) if source == OWN else None  # orders are wanted as orders
+        material = with_own(material, source, apart[source], loop, turn)
+    return material
 
 
 def turn_of(recipe: Recipe, fence: Fence) -> Turn | None:
@@ -48,8 +85,16 @@ def turn_of(recipe: Recipe, fence: Fence) -> Turn | None:
     return other_forms(recipe.attack.other_form_share, touches=fence.touches, seed=recipe.seed)
 
 
-def _written(run: Run, model: LanguageModel, fence: Fence, intent: Intent, wanted: int) -> list[str]:
-    written = model.user_turns(round(wanted * _SPARE), _SAMPLING, seed=run.recipe.seed)
-    unique = list(dict.fromkeys(one.text for one in written if one.finish == "eos" and len(one.text.split()) in _WORDS))
-    fit = [text for text in unique if not is_excluded(text) and not fence.touches(text)]
-    return [text for text, harm in zip(fit, intent.harm(fit), strict=True) if harm < _HARM][:wanted]
+def _written(run: Run, model: LanguageModel, fence: Fence, intent: Intent, wanted: int) -> dict[str, list[str]]:
+    shares = {OWN: wanted - wanted // 2, OWN_ORDERS: wanted // 2}
+    free, orders = (round(share * _SPARE) for share in shares.values())
+    openings = [""] * free + list(islice(cycle(_ORDERS), orders))
+    turns = model.user_turns(openings, _SAMPLING, seed=run.recipe.seed)
+    sources = {
+        turn.text: OWN_ORDERS if opening else OWN
+        for opening, turn in zip(openings, turns, strict=True)
+        if turn.finish == "eos" and len(turn.text.split()) in _WORDS
+    }
+    fit = [text for text in sources if not is_excluded(text) and not fence.touches(text)]
+    safe = [text for text, harm in zip(fit, intent.harm(fit), strict=True) if harm < _HARM]
+    return {source: [text for text in safe if sources[text] == source][:share] for source, share in shares.items()}
