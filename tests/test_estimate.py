@@ -46,6 +46,15 @@ def test_every_step_of_the_loop_is_named_as_it_is_measured() -> None:
     }
 
 
+def test_what_a_recipe_does_not_do_costs_nothing() -> None:
+    static = _seconds(recipes.load("baselines/static_dpo"))
+    assert {"train expander", "train hider", "round 1 attack"}.isdisjoint(static) and "round 1 sample" in static
+    assert _seconds(recipes.load("demo", ["seeds.own=0"]))["prepare"] == RATES.load_seconds
+    human = {step.name: step for step in steps_of(recipes.load("baselines/human_modpo"), RATES)}
+    assert set(human) == {"prepare", "evaluate before", "stage checks", "stage 1 train", "evaluate after"}
+    assert human["stage 1 train"].tokens == 1000 * 2 * 320, "pairs of people: the most that they can hold"
+
+
 def test_the_figures_are_the_recipes_work() -> None:
     recipe = recipes.load("demo", ["attack.k=76", "generate.m=5", "generate.sampling.max_new_tokens=52"])
     found = {step.name: step for step in steps_of(recipe, RATES)}

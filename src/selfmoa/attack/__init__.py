@@ -1,7 +1,7 @@
 """From seed prompts to attacks: seed material, expander and hider, novelty, pool, selection."""
 
 from selfmoa.attack._forms import Turn, other_forms
-from selfmoa.attack._material import OWN, OWN_ORDERS, Material, borderline_from, gather, with_own
+from selfmoa.attack._material import OWN, OWN_FORMS, OWN_ORDERS, Material, borderline_from, gather, with_own
 from selfmoa.attack._novelty import History, bleu
 from selfmoa.attack._pool import Pool
 from selfmoa.attack._select import hits
@@ -10,6 +10,7 @@ from selfmoa.attack._write import expand_request, hide_request, judge_expansion,
 
 __all__ = [
     "OWN",
+    "OWN_FORMS",
     "OWN_ORDERS",
     "History",
     "Material",

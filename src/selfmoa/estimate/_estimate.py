@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from selfmoa.estimate._calibration import Calibration, calibrate, find_calibration
@@ -17,6 +17,8 @@ _PASSES = 3
 """Times that the resident model reads an answer to be scored: with its prompt, without it, for its states."""
 _PASSES_GATE = 0.2
 """The same for the judges that grade; the embedded ones read by a small encoder."""
+_OWN_TOKENS = 48 * 1.6
+"""Written for each everyday request that is wanted; not all can be used."""
 _REFERENCE = 1 / 3
 """Of a preference step's cost, the part that the reference takes; SFT has none."""
 
@@ -33,7 +35,8 @@ class StepEstimate:
 
 def estimate(recipe: Recipe, rates: Calibration) -> list[StepEstimate]:
     """The steps of a whole run in order; what must be fetched and the first training of the judges are not in it."""
-    steps = [StepEstimate("prepare", rates.load_seconds, 0), _evaluation(recipe, rates, "before")]
+    own = _sampled("prepare", rates, recipe.seeds.own, _OWN_TOKENS, 0)
+    steps = [replace(own, seconds=own.seconds + rates.load_seconds), _evaluation(recipe, rates, "before")]
     steps += [_check(recipe, rates), *_attackers(recipe, rates)]
     waiting, stage, rounds = 0.0, 0, recipe.loop.n_rounds
     for number in range(1, rounds + 1):
@@ -44,6 +47,9 @@ def estimate(recipe: Recipe, rates: Calibration) -> list[StepEstimate]:
             stage += 1
             steps.append(_stage(recipe, rates, stage, waiting))
             waiting = 0.0
+    if recipe.train.pairs:
+        stage += 1
+        steps.append(_stage(recipe, rates, stage, recipe.loop.max_pairs or recipe.train.align_at))
     tries = (1 + len(recipe.stage.steps)) / 2  # the first step that passes ends the search
     steps[2] = _check(recipe, rates, 1 + stage * tries)
     return [step for step in [*steps, _evaluation(recipe, rates, "after")] if step.seconds]
@@ -75,7 +81,7 @@ def store_estimate(run: Run) -> None:
         write_json(path, found)
 
 
-def _sampled(name: str, rates: Calibration, n: float, longest: int, passes: float) -> StepEstimate:
+def _sampled(name: str, rates: Calibration, n: float, longest: float, passes: float) -> StepEstimate:
     """`n` answers sampled and then read `passes` times with their prompts."""
     tokens = n * longest * rates.filled
     read = passes * (tokens + n * rates.prompt_tokens)
@@ -95,7 +101,9 @@ def _check(recipe: Recipe, rates: Calibration, times: float = 1.0) -> StepEstima
 
 
 def _attackers(recipe: Recipe, rates: Calibration) -> list[StepEstimate]:
-    found = []
+    found: list[StepEstimate] = []
+    if recipe.attack.static or not recipe.loop.n_rounds:
+        return found
     for role, settings in (("expander", recipe.attack.expand), ("hider", recipe.attack.hider)):
         if role == "hider" and not recipe.attack.hide:
             continue
@@ -107,7 +115,7 @@ def _attackers(recipe: Recipe, rates: Calibration) -> list[StepEstimate]:
 
 def _round(recipe: Recipe, rates: Calibration, number: int) -> list[StepEstimate]:
     attack, generate = recipe.attack, recipe.generate
-    asked = attack.k * (1 - attack.benign_fraction)
+    asked = 0 if attack.static else attack.k * (1 - attack.benign_fraction)
     written = _sampled("", rates, asked * attack.tries, attack.expand.sampling.max_new_tokens, 0)
     disguised = asked * (1 - attack.plain_fraction) if attack.hide else 0
     hidden = _sampled("", rates, disguised, attack.hider.sampling.max_new_tokens, 0)
@@ -138,5 +146,7 @@ def _stage(recipe: Recipe, rates: Calibration, number: int, pairs: float) -> Ste
     train = recipe.train
     answer = recipe.generate.sampling.max_new_tokens * rates.filled
     length = min(rates.prompt_tokens + min(answer, train.answer_tokens or answer), train.max_length)
+    if train.pairs:  # of people; how long they are is not known yet, so the most
+        length = train.max_length
     tokens = pairs * 2 * length * train.epochs
     return StepEstimate(f"stage {number} train", tokens * rates.train_seconds, tokens)

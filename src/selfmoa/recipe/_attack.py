@@ -140,7 +140,7 @@ class Seeds(Section):
         ge=0,
         le=10_000,
         description="Further harmless prompts that the untrained model writes itself, as the user (Magpie, arXiv "
-        "2406.08464), half of them begun for it as orders: everyday requests, so that it goes on answering them. [us]",
+        "2406.08464), two thirds begun for it as orders: everyday requests, so that it goes on answering them. [us]",
     )
     templates: tuple[Data, ...] = Field(
         (DataRef(ref="wheel:jailbreak-templates"),), description="Public templates for H0."

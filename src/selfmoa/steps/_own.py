@@ -1,17 +1,18 @@
 """Everyday requests that the model writes itself, in the user's place (Magpie, arXiv 2406.08464).
 
 Seed sets of harmless prompts are small and of few kinds, and a model declines what is unlike them. What a chat model
-writes where the user should speak is much like what it was tuned to answer. Left alone, it asks and tells; half of its
-turns are therefore begun for it as orders, for attacks are orders, and it would learn to decline the form.
+writes where the user should speak is much like what it was tuned to answer. Left alone, it asks and tells; two thirds
+of its turns are therefore begun for it as orders, for attacks are orders, and it would learn to decline the form.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from itertools import cycle, islice
 
 from selfmoa.assets import is_excluded
-from selfmoa.attack import OWN, OWN_ORDERS, Material, Turn, other_forms, with_own
+from selfmoa.attack import OWN, OWN_FORMS, OWN_ORDERS, Material, Turn, other_forms, with_own
 from selfmoa.bench import Fence
 from selfmoa.generate import LanguageModel
 from selfmoa.judge import Intent
@@ -23,10 +24,13 @@ __all__ = ["add_own", "turn_of"]
 log = logging.getLogger("selfmoa")
 
 _SAMPLING = Sampling(temperature=0.8, top_p=0.9, max_new_tokens=48)
-_SPARE = 1.6
-"""Times as many are written as are wanted: some are unfinished, repeat each other or sound harmful."""
+_SPARE = {OWN: 1.6, OWN_ORDERS: 1.6, OWN_FORMS: 3.0}
+"""Times as many are written as are wanted: some are unfinished ("Create a" mostly goes on as a long programming task),
+repeat each other or sound harmful."""
 _WORDS = range(3, 41)
 _HARM = 0.5
+_FIRST = 2
+"""Words of an attack that make its form: "Create a", "Provide step-by-step"."""
 _ORDERS = (
     "Suggest",
     "Write a short",
@@ -66,8 +70,8 @@ def add_own(run: Run, model: LanguageModel, material: Material, fence: Fence, in
     None repeats an evaluation or development prompt, none is more likely harmful than not by the run's own head. A
     model without a chat template to speak of may write fewer; the log says so.
     """
-    wanted = run.recipe.seeds.own
-    written = run.json(run.directory / "own_prompts.json", lambda: _written(run, model, fence, intent, wanted))
+    path, wanted = run.directory / "own_prompts.json", run.recipe.seeds.own
+    written = run.json(path, lambda: _written(run, model, material, fence, intent))
     found = sum(map(len, written.values()))
     if found < wanted:
         log.warning("The model wrote %d usable prompts of its own; seeds.own asks for %d.", found, wanted)
@@ -85,14 +89,25 @@ def turn_of(recipe: Recipe, fence: Fence) -> Turn | None:
     return other_forms(recipe.attack.other_form_share, touches=fence.touches, seed=recipe.seed)
 
 
-def _written(run: Run, model: LanguageModel, fence: Fence, intent: Intent, wanted: int) -> dict[str, list[str]]:
-    shares = {OWN: wanted - wanted // 2, OWN_ORDERS: wanted // 2}
-    free, orders = (round(share * _SPARE) for share in shares.values())
-    openings = [""] * free + list(islice(cycle(_ORDERS), orders))
-    turns = model.user_turns(openings, _SAMPLING, seed=run.recipe.seed)
+def _openings(material: Material) -> dict[str, Sequence[str]]:
+    """First words to go on from, by source; those of attacks as often as these have them, where any is an order."""
+    attacks = (prompt.text for prompt in material.attacks if not prompt.text.endswith("?"))
+    forms = [" ".join(words[:_FIRST]) for words in map(str.split, attacks) if len(words) > 2 * _FIRST]
+    return {OWN: [""], OWN_ORDERS: _ORDERS, OWN_FORMS: forms or _ORDERS}
+
+
+def _written(run: Run, model: LanguageModel, material: Material, fence: Fence, intent: Intent) -> dict[str, list[str]]:
+    wanted = run.recipe.seeds.own
+    shares = {source: len(range(place, wanted, len(_SPARE))) for place, source in enumerate(_SPARE)}
+    asked = [
+        (source, opening)
+        for source, openings in _openings(material).items()
+        for opening in islice(cycle(openings), round(shares[source] * _SPARE[source]))
+    ]
+    turns = model.user_turns([opening for _, opening in asked], _SAMPLING, seed=run.recipe.seed)
     sources = {
-        turn.text: OWN_ORDERS if opening else OWN
-        for opening, turn in zip(openings, turns, strict=True)
+        turn.text: source
+        for (source, _), turn in zip(asked, turns, strict=True)
         if turn.finish == "eos" and len(turn.text.split()) in _WORDS
     }
     fit = [text for text in sources if not is_excluded(text) and not fence.touches(text)]
