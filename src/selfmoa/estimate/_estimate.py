@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 from selfmoa.estimate._calibration import Calibration, calibrate, find_calibration
-from selfmoa.recipe import OWN_APART, Recipe
+from selfmoa.recipe import OWN_APART, OWN_SPARE, OWN_TOKENS, Recipe
 from selfmoa.run import Run, write_json
 
 __all__ = ["StepEstimate", "estimate", "estimated", "store_estimate"]
@@ -17,8 +18,6 @@ _PASSES = 3
 """Times that the resident model reads an answer to be scored: with its prompt, without it, for its states."""
 _PASSES_GATE = 0.2
 """The same for the judges that grade; the embedded ones read by a small encoder."""
-_OWN_TOKENS = 48 * 1.6
-"""Written for each everyday request that is wanted; not all can be used."""
 _REFERENCE = 1 / 3
 """Of a preference step's cost, the part that the reference takes; SFT has none."""
 
@@ -35,7 +34,7 @@ class StepEstimate:
 
 def estimate(recipe: Recipe, rates: Calibration) -> list[StepEstimate]:
     """The steps of a whole run in order; what must be fetched and the first training of the judges are not in it."""
-    own = _sampled("prepare", rates, recipe.seeds.own, _OWN_TOKENS, 0)
+    own = _sampled("prepare", rates, recipe.seeds.own * fmean(OWN_SPARE), OWN_TOKENS, 0)
     steps = [replace(own, seconds=own.seconds + rates.load_seconds), _evaluation(recipe, rates, "before")]
     steps += [_check(recipe, rates), *_attackers(recipe, rates)]
     waiting, stage, rounds = 0.0, 0, recipe.loop.n_rounds
@@ -81,7 +80,7 @@ def store_estimate(run: Run) -> None:
         write_json(path, found)
 
 
-def _sampled(name: str, rates: Calibration, n: float, longest: float, passes: float) -> StepEstimate:
+def _sampled(name: str, rates: Calibration, n: float, longest: int, passes: float) -> StepEstimate:
     """`n` answers sampled and then read `passes` times with their prompts."""
     tokens = n * longest * rates.filled
     read = passes * (tokens + n * rates.prompt_tokens)
@@ -101,9 +100,9 @@ def _check(recipe: Recipe, rates: Calibration, times: float = 1.0) -> StepEstima
 
 
 def _attackers(recipe: Recipe, rates: Calibration) -> list[StepEstimate]:
-    found: list[StepEstimate] = []
     if recipe.attack.static or not recipe.loop.n_rounds:
-        return found
+        return []
+    found = []
     for role, settings in (("expander", recipe.attack.expand), ("hider", recipe.attack.hider)):
         if role == "hider" and not recipe.attack.hide:
             continue

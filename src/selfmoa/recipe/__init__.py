@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from selfmoa.recipe._attack import OWN_APART, Attack, Attacker, Generate, Seeds, Sft
+from selfmoa.recipe._attack import OWN_APART, OWN_SPARE, OWN_TOKENS, Attack, Attacker, Generate, Seeds, Sft
 from selfmoa.recipe._base import Data, DataRef, JudgeRef, Sampling, Section, Share, Wrap, WrapRef, tables
 from selfmoa.recipe._judges import Judges, JudgeSide, Prefer, TrainSide
 from selfmoa.recipe._reset import AnswerTable, Reset
@@ -19,6 +19,8 @@ from selfmoa.recipe._train import SHIFT_SAFE_LOSSES, Loop, Lora, Objective, Pair
 
 __all__ = [
     "OWN_APART",
+    "OWN_SPARE",
+    "OWN_TOKENS",
     "SHIFT_SAFE_LOSSES",
     "AnswerTable",
     "Assets",

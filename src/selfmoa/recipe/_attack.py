@@ -8,10 +8,15 @@ from pydantic import Field, model_validator
 
 from selfmoa.recipe._base import Data, DataRef, Sampling, Section, Share, tables
 
-__all__ = ["OWN_APART", "Attack", "Attacker", "Generate", "Seeds", "Sft"]
+__all__ = ["OWN_APART", "OWN_SPARE", "OWN_TOKENS", "Attack", "Attacker", "Generate", "Seeds", "Sft"]
 
 OWN_APART = 4
 """Every fourth of the model's own requests (`seeds.own`) is set apart for the stage check."""
+OWN_SPARE = (1.6, 1.6, 3.0)
+"""Times as many are written as are wanted of those that begin as the model likes, as everyday orders, as attacks: some
+are unfinished ("Create a" mostly goes on as a long programming task), repeat each other or sound harmful."""
+OWN_TOKENS = 48
+"""The most that one of them may take."""
 
 
 class Sft(Section):

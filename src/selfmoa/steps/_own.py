@@ -16,17 +16,15 @@ from selfmoa.attack import OWN, OWN_FORMS, OWN_ORDERS, Material, Turn, other_for
 from selfmoa.bench import Fence
 from selfmoa.generate import LanguageModel
 from selfmoa.judge import Intent
-from selfmoa.recipe import OWN_APART, Recipe, Sampling
+from selfmoa.recipe import OWN_APART, OWN_SPARE, OWN_TOKENS, Recipe, Sampling
 from selfmoa.run import Run
 
 __all__ = ["add_own", "turn_of"]
 
 log = logging.getLogger("selfmoa")
 
-_SAMPLING = Sampling(temperature=0.8, top_p=0.9, max_new_tokens=48)
-_SPARE = {OWN: 1.6, OWN_ORDERS: 1.6, OWN_FORMS: 3.0}
-"""Times as many are written as are wanted: some are unfinished ("Create a" mostly goes on as a long programming task),
-repeat each other or sound harmful."""
+_SAMPLING = Sampling(temperature=0.8, top_p=0.9, max_new_tokens=OWN_TOKENS)
+_SOURCES = (OWN, OWN_ORDERS, OWN_FORMS)
 _WORDS = range(3, 41)
 _HARM = 0.5
 _FIRST = 2
@@ -89,20 +87,20 @@ def turn_of(recipe: Recipe, fence: Fence) -> Turn | None:
     return other_forms(recipe.attack.other_form_share, touches=fence.touches, seed=recipe.seed)
 
 
-def _openings(material: Material) -> dict[str, Sequence[str]]:
-    """First words to go on from, by source; those of attacks as often as these have them, where any is an order."""
+def _openings(material: Material) -> list[Sequence[str]]:
+    """First words to go on from, one list a source; an attack's as often as attacks have them, if any is an order."""
     attacks = (prompt.text for prompt in material.attacks if not prompt.text.endswith("?"))
     forms = [" ".join(words[:_FIRST]) for words in map(str.split, attacks) if len(words) > 2 * _FIRST]
-    return {OWN: [""], OWN_ORDERS: _ORDERS, OWN_FORMS: forms or _ORDERS}
+    return [[""], _ORDERS, forms or _ORDERS]
 
 
 def _written(run: Run, model: LanguageModel, material: Material, fence: Fence, intent: Intent) -> dict[str, list[str]]:
     wanted = run.recipe.seeds.own
-    shares = {source: len(range(place, wanted, len(_SPARE))) for place, source in enumerate(_SPARE)}
+    shares = {source: len(range(place, wanted, len(_SOURCES))) for place, source in enumerate(_SOURCES)}
     asked = [
         (source, opening)
-        for source, openings in _openings(material).items()
-        for opening in islice(cycle(openings), round(shares[source] * _SPARE[source]))
+        for source, openings, spare in zip(_SOURCES, _openings(material), OWN_SPARE, strict=True)
+        for opening in islice(cycle(openings), round(shares[source] * spare))
     ]
     turns = model.user_turns([opening for _, opening in asked], _SAMPLING, seed=run.recipe.seed)
     sources = {
