@@ -34,6 +34,7 @@ CORPUS = [
     "A list of numbers: 0 1 2 3 4 5 6 7 8 9, and so on until ten.",
 ]
 
+SHARED_DATA = Path(os.environ.get("SELFMOA_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 ONE_ROUND = ["-o", "loop.n_rounds=1", "-o", "evaluate.max_new_tokens=8"]
 
 
@@ -134,16 +135,14 @@ def tiny_model_dir(make_model_dir: Callable[..., Path]) -> Path:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The shared data directory (SELFMOA_SHARED_DATA or ../shared/data); skips where absent."""
-    default = Path(__file__).resolve().parents[2] / "shared" / "data"
-    directory = Path(os.environ.get("SELFMOA_SHARED_DATA", default))
-    if not directory.is_dir():
+    if not SHARED_DATA.is_dir():
         pytest.skip("shared data not found: set SELFMOA_SHARED_DATA")
-    return directory
+    return SHARED_DATA
 
 
 @pytest.fixture(scope="session")
-def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One round of the smoke recipe on the real model by the command line (slow); treat as read-only."""
+def smoke_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped study, every arm tiny, on the real model by the command line (slow; about 10 minutes); read-only."""
     import subprocess
     import sys
 
@@ -151,11 +150,24 @@ def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from selfmoa import assets, recipes
 
     need(*(info.ref for info in assets.plan(recipes.load("smoke"))))
-    run_dir = tmp_path_factory.mktemp("smoke") / "run"
-    words = ["align", "smoke", "--run-dir", str(run_dir), "--quiet", *ONE_ROUND]
-    done = subprocess.run([sys.executable, "-m", "selfmoa", *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return run_dir
+    out = tmp_path_factory.mktemp("smoke") / "main"
+    words = ["study", "main", "--smoke", "--out", str(out), "--quiet", *ONE_ROUND, "-o", "stage.steps=[1.0]"]
+    done = subprocess.run(
+        [sys.executable, "-m", "selfmoa", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"SELFMOA_DATA": str(SHARED_DATA), **os.environ},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Attack success" in done.stdout
+    return out
+
+
+@pytest.fixture(scope="session")
+def smoke_run(smoke_study: Path) -> Path:
+    """One round of the smoke recipe on the real model: the study's own arm; treat as read-only."""
+    return smoke_study / "ours-0"
 
 
 @pytest.fixture

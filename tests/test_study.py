@@ -274,6 +274,14 @@ def test_the_paired_change_stands_beside_a_figure() -> None:
     assert both == "40.0 % [20.0, 60.0]; -10.0 [-30.0, +5.0] (seen from 14.0)"
 
 
+def test_asked_for_by_name_a_row_is_brief() -> None:
+    first, other = summary("a", 0, 0.3), summary("b", 0, 0.4)
+    other["metrics"]["attack_success"]["change"] = {"value": 0.1, "low": -0.1, "high": 0.2, "detectable": 0.14}
+    brief = study.table([first, other], only=["attack_success"])
+    assert [row[3:5] for row in brief.rows] == [("30.0 % [20.0, 40.0]", "40.0 %; +10.0 [-10.0, +20.0]")]
+    assert brief.note != study.table([first, other]).note
+
+
 def test_an_arm_of_a_reset_model_is_marked() -> None:
     found = study.table([summary("a", 0, 0.3), {**summary("b", 0, 0.4), "reset_control": True}])
     assert found.header[3:5] == ("a (seed 0)", "b (seed 0; reset control)")

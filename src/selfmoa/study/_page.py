@@ -8,7 +8,7 @@ from selfmoa import compare
 from selfmoa.report import write_comparison, write_page
 from selfmoa.run import write_json, write_text
 from selfmoa.study._runner import StudyResult, compared
-from selfmoa.study._table import NOTE, Table, markdown, table
+from selfmoa.study._table import Table, markdown, table
 
 __all__ = ["write_study"]
 
@@ -29,7 +29,7 @@ def write_study(result: StudyResult) -> Table:
         "name": found.title,
         "description": study.description,
         "table": found,
-        "note": NOTE,
+        "note": found.note,
         "runs": [asdict(run) for run in result.runs],
         "n_finished": sum(run.status == "finished" for run in result.runs),
         "pages": pages,

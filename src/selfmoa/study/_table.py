@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from selfmoa.bench import DEFINED, counted_on
+from selfmoa.bench import DEFINED, Definition, counted_on
 from selfmoa.errors import UsageError, nearest
 
 __all__ = ["Table", "markdown", "table", "tables_by_model", "written_into"]
@@ -22,11 +22,15 @@ _COSTS = (
     ("peak_memory_mb", "Peak memory, MB", 1),
 )
 _START, _END = re.compile(r"<!-- table: start((?: [a-z_]+)*) -->\n?"), "<!-- table: end -->"
-"""Names behind the word start are the figures and costs that are shown; without any, all are."""
+"""Names behind the word start are the figures and costs that are shown, in brief; without any, all are, in full."""
 NOTE = (
     "Mean over seeds; in brackets a seed's 95 % interval, of several seeds the lowest and the highest bound. After the "
     "semicolon the paired change against the untrained model on the same prompts; where its bounds include zero, the "
     "smallest change that one seed's prompts would have shown (80 % power). Uncorrected by people's labels."
+)
+_BRIEF_NOTE = (
+    "Mean over seeds; after the semicolon the paired change against the untrained model on the same prompts, with its "
+    "95 % interval: of several seeds the lowest and the highest bound. Uncorrected by people's labels."
 )
 
 
@@ -37,28 +41,34 @@ class Table:
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    note: str = NOTE
+    """What the cells mean."""
 
 
 def table(summaries: Sequence[Summary], title: str = "", only: Collection[str] = ()) -> Table:
-    """Arms in the order of their first summary. A figure that an arm lacks is a dash. `only` names the rows to show."""
+    """Arms in the order of their first summary. A figure that an arm lacks is a dash.
+
+    `only` names the rows to show, in brief: a cell has one interval, that of the change where there is one.
+    """
     arms: dict[str, list[Summary]] = {}
     for summary in summaries:
         arms.setdefault(str(summary["arm"]), []).append(summary)
     figures = dict.fromkeys(name for summary in summaries for name in summary["metrics"])
-    rows = [_figure_row(name, arms) for name in figures if not only or name in only]
+    cell = _brief_cell if only else _cell
+    rows = [_figure_row(name, arms, cell) for name in figures if not only or name in only]
     rows += [
         (label, "", "lower", *(_cost(name, found, unit) for found in arms.values()), "")
         for name, label, unit in _COSTS
         if not only or name in only
     ]
     named = [f"{arm} ({_seeds(found)})" for arm, found in arms.items()]
-    return Table(title, ("Figure", "n", "better", *named, "judge"), tuple(rows))
+    return Table(title, ("Figure", "n", "better", *named, "judge"), tuple(rows), _BRIEF_NOTE if only else NOTE)
 
 
 def markdown(found: Table) -> str:
     """The table as Markdown, with what its cells mean."""
     lines = [f"### {found.title}", ""] if found.title else []
-    lines += [_line(found.header), _line(["---"] * len(found.header)), *map(_line, found.rows), "", NOTE]
+    lines += [_line(found.header), _line(["---"] * len(found.header)), *map(_line, found.rows), "", found.note]
     return "\n".join(lines) + "\n"
 
 
@@ -89,17 +99,24 @@ def written_into(text: str, summaries: Sequence[Summary]) -> str:
     return f"{text[: start.start()]}{start[0].rstrip()}\n{body}{_END}{after}"
 
 
-def _figure_row(name: str, arms: dict[str, list[Summary]]) -> tuple[str, ...]:
+def _figure_row(
+    name: str, arms: dict[str, list[Summary]], cell: Callable[[Sequence[Summary], str], str]
+) -> tuple[str, ...]:
     definition = DEFINED.get(name)
     found = [[one["metrics"][name] for one in summaries if name in one["metrics"]] for summaries in arms.values()]
     every = [figure for figures in found for figure in figures]
-    label = f"{definition.label}; {counted_on(definition.set)}" if definition else name.replace("_", " ").capitalize()
+    label = _label(definition) if definition else name.replace("_", " ").capitalize()
     unit = definition.unit if definition else "share"
     counts = sorted({int(figure["n"]) for figure in every})
     n = str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
     judges = " / ".join(dict.fromkeys(figure["judge"] for figure in every))
     direction = definition.direction if definition else "higher"
-    return (label, n, "" if direction == "none" else direction, *(_cell(figures, unit) for figures in found), judges)
+    return (label, n, "" if direction == "none" else direction, *(cell(figures, unit) for figures in found), judges)
+
+
+def _label(definition: Definition) -> str:
+    counted = counted_on(definition.set)
+    return definition.label if counted.split()[0] in definition.label else f"{definition.label}; {counted}"
 
 
 def _cell(figures: Sequence[Summary], unit: str) -> str:
@@ -109,6 +126,14 @@ def _cell(figures: Sequence[Summary], unit: str) -> str:
     changes = [figure["change"] for figure in figures if "change" in figure]
     change = _spread(changes, unit, signed=True)
     return "; ".join(filter(None, (value, change and change + _unseen(changes, unit))))
+
+
+def _brief_cell(figures: Sequence[Summary], unit: str) -> str:
+    changes = [figure["change"] for figure in figures if "change" in figure]
+    if not changes:
+        return _spread(figures, unit) or "–"
+    value, _, _ = _spread(figures, unit).partition(" [")
+    return f"{value}; {_spread(changes, unit, signed=True)}"
 
 
 def _spread(figures: Sequence[Summary], unit: str, *, signed: bool = False) -> str:
