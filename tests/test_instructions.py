@@ -174,7 +174,7 @@ def test_the_written_result_and_the_page_carry_the_figures(
         items = [*(benign(n, text) for n, text in enumerate(answers)), benign(2, "two words", "And so on.")]
         write_records(tmp_path / "evaluation" / f"{arm}.parquet", follow(items, asked, SMALL), Measured)
     gate = SimpleNamespace(helpfulness=[], notes=lambda: {"helpfulness": JudgeNote((), False)})
-    for name, found in {"_gate": gate, "_cards": [], "_kin": []}.items():
+    for name, found in {"gate_of": gate, "_cards": [], "_kin": []}.items():
         monkeypatch.setattr(_conclude, name, lambda session, found=found: found)
     recipe = Recipe.model_validate({"name": "t"})
     run = SimpleNamespace(directory=tmp_path, recipe=recipe, finish=lambda: None, result=None, manifest={})

@@ -1,9 +1,8 @@
-"""Before and after on prompts and judges that the loop never saw, then the report and the model card."""
+"""Before against after, as figures with intervals; then the report and the model card."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,149 +10,21 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from selfmoa import assets, bench, instructions
-from selfmoa.bench import Answer, Estimate, GateJudges, Measured
+from selfmoa.bench import Estimate, Measured
 from selfmoa.errors import UsageError
-from selfmoa.generate import Generator
-from selfmoa.judge import Evaluator, EvaluatorContext, Item, card, kin_notes, make
-from selfmoa.recipe import JudgeRef, JudgeSide
+from selfmoa.judge import Evaluator, Item, card, kin_notes
 from selfmoa.records import Attack, Pair, Score
-from selfmoa.run import Cache, read_json, read_records, write_bytes, write_json, write_records, write_table
-from selfmoa.steps import _attempts, _capability, _following, _preferences, _prompts
-from selfmoa.steps._cached import CachedGenerator, CachedJudge
+from selfmoa.run import read_json, read_records, write_json, write_records, write_table
+from selfmoa.steps import _capability, _preferences, _prompts
 from selfmoa.steps._judge import combined
+from selfmoa.steps._measure import gate_of
 from selfmoa.steps._reset import reset_notes
 from selfmoa.steps._session import Evaluation, Judged, Session
 
-__all__ = ["compare", "conclude", "describe", "gate_judges", "judge_answers", "measure"]
+__all__ = ["compare", "conclude", "describe", "trained_prompts"]
 
 _WEAK_AUC = 0.85
 """Below this a judge ranks one pair in seven or more the wrong way round."""
-
-
-def measure(session: Evaluation, name: str) -> list[Measured]:
-    """Greedy answers of the target as it is now to every evaluation prompt, scored by the gate judges only.
-
-    Where the recipe names capability tasks, their questions are put to it as well.
-    """
-    run = session.run
-    files = [run.directory / "evaluation" / f"{kind}{name}.parquet" for kind in _KEPT]
-    if name == "after" and not session.recipe.evaluate.system and not session.model.trained("target"):
-        _as_before(files)
-    with run.common(f"evaluate {name}", files, *_asked(session)) if name == "before" else nullcontext():
-        items = _measured(session, name)
-        _capability.ask(session, name)  # its time is measured by itself
-    return items
-
-
-_KEPT = ("answers_", "attempts_", "votes_", "capability_", "")
-"""What the files of one side of an evaluation begin with; verdicts, which end it, last."""
-
-
-def _as_before(files: Sequence[Path]) -> None:
-    """An untrained model without a system prompt answers as before: its answers and verdicts are the same."""
-    for file in files:
-        source = file.with_name(file.name.replace("after", "before"))
-        if source.is_file() and not file.exists():
-            write_bytes(file, source.read_bytes())
-
-
-def _asked(session: Evaluation) -> list[object]:
-    """Everything that the untrained model's answers and their verdicts depend on."""
-    recipe, evaluate = session.recipe, session.recipe.evaluate
-    drawn = session.seed("attempts") if evaluate.attempts else ""
-    sampled = (evaluate.attempts, evaluate.attempts_temperature, drawn)
-    questions = (evaluate.capability, recipe.evaluation_seed) if evaluate.capability.tasks else ()
-    batches = (recipe.generate.batch_size, recipe.judges.batch_size)
-    model = (session.context.model_key, recipe.model.load_in_4bit)
-    return [session.sets.prompts(), evaluate.max_new_tokens, *sampled, questions, batches, model, recipe.judges.gate]
-
-
-def _measured(session: Evaluation, name: str) -> list[Measured]:
-    recipe, run = session.recipe, session.run
-    prompts = session.sets.prompts()
-    directory = run.directory / "evaluation"
-    size = recipe.generate.batch_size
-    system = (recipe.evaluate.system or None) if name == "after" else None
-    order = sorted(range(len(prompts)), key=lambda index: (-len(prompts[index][1].text), index))
-
-    generator = _generator(session, name)
-
-    def write(batch_number: int, batch: Sequence[int]) -> list[Answer]:
-        return bench.answer_batch(
-            generator,
-            [prompts[index] for index in batch],
-            role="target",
-            max_new_tokens=recipe.evaluate.max_new_tokens,
-            seed=batch_number,
-            system=system,
-        )
-
-    with run.measured(f"evaluate {name}"):
-        answers = run.batched(
-            directory / f"answers_{name}.parquet",
-            Answer,
-            [order[start : start + size] for start in range(0, len(order), size)],
-            write,
-            label=f"evaluate {name}",
-        )
-        attempts = _attempts.attempt(session, name, system)
-        return run.records(
-            directory / f"{name}.parquet",
-            Measured,
-            lambda: _score(session, answers, name, attempts),
-            # of the votes that were given the cache holds every one: an endpoint that was down is asked about the rest
-            again=lambda items: session.cache is not None and _unscored(items),
-        )
-
-
-def _unscored(items: Sequence[Measured]) -> bool:
-    """True where a judge gave no verdict on an answer that is not empty."""
-    return any(getattr(item, name) is None and item.answer.strip() for item in items for name in bench.OBJECTIVES)
-
-
-def judge_answers(session: Judged, answers: Sequence[Answer]) -> list[Measured]:
-    """The gate's verdicts on answers that were made elsewhere, kept as those of a model without adapter."""
-    directory = session.run.directory / "evaluation"
-    with session.run.measured("judge"):
-        session.run.records(directory / "answers_before.parquet", Answer, lambda: answers)
-        return session.run.records(directory / "before.parquet", Measured, lambda: _score(session, answers, "before"))
-
-
-def _generator(session: Evaluation, name: str) -> Generator:
-    if session.cache is None:
-        return session.model
-    adapter = session.run.manifest.get("adapter_sha256", "") if name == "after" else ""
-    return CachedGenerator(session.model, session.cache, f"{session.context.model_key} {adapter}")
-
-
-def _score(session: Judged, answers: Sequence[Answer], name: str, attempts: Sequence[Answer] = ()) -> list[Measured]:
-    """The gate's verdicts, and the verifiers'; each judge's own vote on a greedy answer is kept for the audit."""
-    votes: list[Score] = []
-    gate, allowed = _gate(session), session.recipe.judges.max_unscored
-    found = bench.score(answers, gate, max_unscored=allowed, on_vote=votes.append)
-    found = _attempts.with_attempts(found, attempts, gate, max_unscored=allowed)
-    write_records(session.run.directory / "evaluation" / f"votes_{name}.parquet", votes, Score)
-    return _following.follow(session, found)
-
-
-def _gate(session: Judged) -> GateJudges:
-    """The gate judges, loaded for one scoring and let go."""
-    return gate_judges(session.recipe.judges.gate, session.context, session.cache)
-
-
-def gate_judges(side: JudgeSide, context: EvaluatorContext, cache: Cache | None = None) -> GateJudges:
-    """The judges of the grading side, loaded; with a cache they are asked about each answer once."""
-
-    def load(ref: JudgeRef) -> Evaluator:
-        judge = make(ref, context)
-        return CachedJudge(judge, cache) if cache else judge
-
-    return GateJudges(
-        safety=[load(ref) for ref in side.safety],
-        helpfulness=[load(ref) for ref in side.helpfulness],
-        refusal=load(side.refusal),
-        coherence=load(side.coherence),
-    )
 
 
 def conclude(session: Session) -> None:
@@ -176,7 +47,7 @@ def compare(session: Evaluation, *, notes: Sequence[str] = ()) -> dict[str, Any]
         read_records(run.directory / "evaluation" / f"{name}.parquet", Measured) or [] for name in ("before", "after")
     )
     touched = bench.check_disjoint(session.sets, dict(_made_by_the_run(session)))
-    gate = _gate(session)
+    gate = gate_of(session)
     notes_of_gate = gate.notes()
     preferences = _preferences.ask(session, gate.helpfulness, before, after)
     before, after = bench.with_preferences(before, after, preferences)
@@ -223,7 +94,7 @@ def _original(session: Evaluation) -> dict[str, Any]:
     items = read_records(session.run.directory / "evaluation" / "original.parquet", Measured)
     if items is None:
         return {}
-    judges = {**_gate(session).notes(), **instructions.judges(items)}
+    judges = {**gate_of(session).notes(), **instructions.judges(items)}
     metrics = [*bench.summarise(items, judges=judges), *_capability.original(session)]
     return {"original": [metric.as_dict() for metric in metrics if metric.estimate.n]}
 
@@ -248,7 +119,7 @@ def describe(session: Judged, *, notes: Sequence[str] = ()) -> dict[str, Any]:
     """The figures of one model, without a comparison, written to results.json; `notes` join its warnings."""
     run = session.run
     items = read_records(run.directory / "evaluation" / "before.parquet", Measured) or []
-    judges = {**_gate(session).notes(), **instructions.judges(items)}
+    judges = {**gate_of(session).notes(), **instructions.judges(items)}
     metrics = [*bench.summarise(items, judges=judges), *_capability.figures(session)]
     cards = list(_cards(session))
     write_json(run.directory / "judges.json", cards)

@@ -17,7 +17,7 @@ from selfmoa.judge import Evaluator, EvaluatorContext, Intent, Item, check_floor
 from selfmoa.recipe import DataRef, JudgeRef, JudgeSide, Recipe, TrainSide
 from selfmoa.records import Draft
 from selfmoa.run import Run, aligned_model, read_json, write_json
-from selfmoa.steps._conclude import measure
+from selfmoa.steps._measure import measure
 from selfmoa.steps._own import add_own, turn_of
 from selfmoa.steps._reset import is_reset, reset_base
 from selfmoa.steps._room import Room, check_hidden, check_lengths
