@@ -27,6 +27,9 @@ RATES = Calibration(
 )
 
 
+BOTH = ("n_harmful", "n_harmless")
+
+
 def _seconds(recipe: Recipe, rates: Calibration = RATES) -> dict[str, float]:
     return {step.name: step.seconds for step in steps_of(recipe, rates)}
 
@@ -34,7 +37,8 @@ def _seconds(recipe: Recipe, rates: Calibration = RATES) -> dict[str, float]:
 def test_every_step_of_the_loop_is_named_as_it_is_measured() -> None:
     names = set(_seconds(recipes.load("demo", ["train.align_at=64"])))
     rounds = {f"round {number} {part}" for number in (1, 2) for part in ("attack", "sample", "score")}
-    assert names == rounds | {
+    review = {f"round 3 {part}" for part in ("try", "sample", "score")}
+    assert names == rounds | review | {
         "prepare",
         "evaluate before",
         "stage checks",
@@ -42,6 +46,7 @@ def test_every_step_of_the_loop_is_named_as_it_is_measured() -> None:
         "train hider",
         "stage 1 train",
         "stage 2 train",
+        "stage 3 train",
         "evaluate after",
     }
 
@@ -66,6 +71,9 @@ def test_the_figures_are_the_recipes_work() -> None:
     )
     longer = _seconds(recipes.load("demo", ["loop.n_rounds=4"]))
     assert sum(longer.values()) > 1.3 * sum(_seconds(recipe).values())
+    most, none = (_seconds(recipes.load("demo", [f"review.{name}=0" for name in names])) for names in ((), BOTH))
+    assert most.keys() - none.keys() == {"round 3 try", "round 3 sample", "round 3 score", "stage 2 train"}
+    assert most["stage checks"] == none["stage checks"], "the stage before a review is not checked"
     without = _seconds(recipes.load("demo", ["stage.check=false", "attack.hide=false"]))
     assert not {"stage checks", "train hider"} & set(without)
 

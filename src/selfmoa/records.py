@@ -132,6 +132,8 @@ class Response:
     """Mean log-prob per token under the target *without* guidance, nats; None where not computed."""
     status: str = "kept"
     reason: str = ""
+    untrained: bool = False
+    """True where the model as it was answers: beside the refusal of a harmless prompt (docs/method.md, Review)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +256,8 @@ class StageResult:
     """Lower 95 % bound of the gap."""
     over_optimised: bool = False
     """True where the last step tried was rejected for the gap."""
+    replayed: int = 0
+    """Of its pairs, those that an earlier stage had as well."""
     first_tokens_share: float | None = None
     """Share of the learnt preference that the first five tokens of the answers explain; near 1, the stage taught
     an opening more than a behaviour."""

@@ -108,7 +108,7 @@ def _costs(directory: Path) -> dict[str, float]:
     usage: dict[str, dict[str, Any]] = read_json(directory / "usage.json") or {}
     stages = [read_json(path) or {} for path in sorted(directory.glob("stage_*/stage.json"))]
     costs = {
-        "pairs": sum(float(stage.get("n_pairs") or 0) for stage in stages),
+        "pairs": sum(float(stage.get("n_pairs") or 0) - float(stage.get("replayed") or 0) for stage in stages),
         **judged(directory),
         "trained tokens": sum(float(stage.get("trained_tokens") or 0) for stage in stages),
         "seconds": sum(float(row.get("seconds") or 0) for row in usage.values()),

@@ -14,6 +14,8 @@ __all__ = ["StepEstimate", "estimate", "estimated", "store_estimate"]
 
 _PAIRED = 0.65
 """Of the pairs that a round's prompts could give, the share that they do; 0.63 to 0.71 in the demo's rounds."""
+_WRONG = 0.08
+"""Of the prompts that a review tries, the share that the aligned model gets wrong; as many earlier pairs join them."""
 _PASSES = 3
 """Times that the resident model reads an answer to be scored: with its prompt, without it, for its states."""
 _PASSES_GATE = 0.2
@@ -46,11 +48,15 @@ def estimate(recipe: Recipe, rates: Calibration) -> list[StepEstimate]:
             stage += 1
             steps.append(_stage(recipe, rates, stage, waiting))
             waiting = 0.0
+    reviewed = int(recipe.review.wanted and recipe.loop.stage_at_end and stage > 0)
+    if reviewed:
+        stage += 1
+        steps += _review(recipe, rates, rounds + 1, stage)
     if recipe.train.pairs:
         stage += 1
         steps.append(_stage(recipe, rates, stage, recipe.loop.max_pairs or recipe.train.align_at))
     tries = (1 + len(recipe.stage.steps)) / 2  # the first step that passes ends the search
-    steps[2] = _check(recipe, rates, 1 + stage * tries)
+    steps[2] = _check(recipe, rates, 1 + (stage - reviewed) * tries)
     return [step for step in [*steps, _evaluation(recipe, rates, "after")] if step.seconds]
 
 
@@ -113,14 +119,30 @@ def _attackers(recipe: Recipe, rates: Calibration) -> list[StepEstimate]:
 
 
 def _round(recipe: Recipe, rates: Calibration, number: int) -> list[StepEstimate]:
-    attack, generate = recipe.attack, recipe.generate
+    attack = recipe.attack
     asked = 0 if attack.static else attack.k * (1 - attack.benign_fraction)
     written = _sampled("", rates, asked * attack.tries, attack.expand.sampling.max_new_tokens, 0)
     disguised = asked * (1 - attack.plain_fraction) if attack.hide else 0
     hidden = _sampled("", rates, disguised, attack.hider.sampling.max_new_tokens, 0)
-    answers = attack.k * generate.m
     return [
         StepEstimate(f"round {number} attack", written.seconds + hidden.seconds, written.tokens + hidden.tokens),
+        *_answered(recipe, rates, number, attack.k),
+    ]
+
+
+def _review(recipe: Recipe, rates: Calibration, number: int, stage: int) -> list[StepEstimate]:
+    tried = recipe.review.n_harmful + recipe.review.n_harmless
+    return [
+        _sampled(f"round {number} try", rates, tried, recipe.review.max_new_tokens, 0),
+        *_answered(recipe, rates, number, _WRONG * tried),
+        _stage(recipe, rates, stage, 2 * _WRONG * tried),
+    ]
+
+
+def _answered(recipe: Recipe, rates: Calibration, number: int, prompts: float) -> list[StepEstimate]:
+    generate = recipe.generate
+    answers = prompts * generate.m
+    return [
         _sampled(f"round {number} sample", rates, answers, generate.sampling.max_new_tokens, 1.0),
         StepEstimate(
             f"round {number} score",

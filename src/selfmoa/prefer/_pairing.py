@@ -134,7 +134,8 @@ def _on_harmless(candidates: Sequence[Candidate], settings: Prefer) -> tuple[lis
     ]
     reasons = ["an evaluator abstained"] * (len(candidates) - len(scored))
     answers = sorted((item for item in scored if _answers(item.judgement, settings)), key=_most_helpful)
-    refusals = sorted((item for item in scored if item.judgement.refusal != "compliance"), key=_id)
+    declining = (item for item in scored if item.judgement.refusal != "compliance")
+    refusals = sorted(declining, key=lambda item: (item.response.guided, _id(item)))  # the model's own words first
     if not answers or not refusals:
         return [], [*reasons, "no coherent answer" if not answers else "no refusal"]
     return _cross(

@@ -15,7 +15,7 @@ from selfmoa.recipe._attack import OWN_APART, OWN_SPARE, OWN_TOKENS, Attack, Att
 from selfmoa.recipe._base import Data, DataRef, JudgeRef, Sampling, Section, Share, Wrap, WrapRef, tables
 from selfmoa.recipe._judges import Judges, JudgeSide, Prefer, TrainSide
 from selfmoa.recipe._reset import AnswerTable, Reset
-from selfmoa.recipe._train import SHIFT_SAFE_LOSSES, Loop, Lora, Objective, PairTable, Stage, Train
+from selfmoa.recipe._train import SHIFT_SAFE_LOSSES, Loop, Lora, Objective, PairTable, Review, Stage, Train
 
 __all__ = [
     "OWN_APART",
@@ -42,6 +42,7 @@ __all__ = [
     "Prefer",
     "Recipe",
     "Reset",
+    "Review",
     "Sampling",
     "Section",
     "Seeds",
@@ -140,6 +141,7 @@ class Recipe(Section):
     train: Train = Train()
     stage: Stage = Stage()
     loop: Loop = Loop()
+    review: Review = Review()
     evaluate: Evaluate = Evaluate()
 
     @property
@@ -204,12 +206,13 @@ class Recipe(Section):
             "seeds.own": self.seeds.own != 0,
             "train.loss": self.train.loss != "self_moa",
             "stage.check": self.stage.check,
+            "review": self.review.wanted,
         }
         wrong = [field for field, departs in departures.items() if departs]
         if wrong:
             raise ValueError(
                 f"faithful: true contradicts {', '.join(wrong)}. The paper's recipe has benign, plain, replay and "
-                "guided shares 0, no restart (1), pairing 'paper', loss 'self_moa' and no stage check; it attacks and "
-                "pairs by itself and is evaluated without a system prompt."
+                "guided shares 0, no restart (1), pairing 'paper', loss 'self_moa', no stage check and no review; it "
+                "attacks and pairs by itself and is evaluated without a system prompt."
             )
         return self

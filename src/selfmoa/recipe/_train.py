@@ -162,6 +162,21 @@ class Stage(Section):
     keep_inconclusive: bool = Field(True, description="Go on from a stage that n is too small to judge. [us]")
 
 
+class Review(Section):
+    """After the last stage: prompts not asked before that the aligned model still gets wrong make one round and stage
+    more (hard-example mining), and only then is the whole update checked. Off where both numbers are 0."""
+
+    n_harmful: int = Field(0, ge=0, description="Seed prompts not asked so far that it should decline. [us]")
+    n_harmless: int = Field(0, ge=0, description="Harmless prompts not asked so far that it should answer. [us]")
+    max_new_tokens: int = Field(12, ge=4, description="Tokens of the greedy answer that shows whether it does. [us]")
+    lr: float | None = Field(None, gt=0, description="Learning rate of its stage; None = train.lr. [us]")
+
+    @property
+    def wanted(self) -> bool:
+        """True where the recipe asks for a review."""
+        return self.n_harmful + self.n_harmless > 0
+
+
 class Loop(Section):
     """How long."""
 

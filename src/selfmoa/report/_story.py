@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from selfmoa.bench import proportion
-from selfmoa.report._load import RunData, read_rows
+from selfmoa.report._load import RunData, Step, read_rows
 from selfmoa.report._text import Unit, change, count, estimate, integer, number, share
 
 __all__ = ["story"]
@@ -43,7 +43,11 @@ def story(run: RunData, pairs: Row, rounds: Sequence[Row]) -> list[Row]:
     told = {
         "Where it was weak": _weak(run, items),
         "What broke it": _broke(run),
-        "What the pairs taught": [*_pairs(pairs), *_stages(run)],
+        "What the pairs taught": [
+            *_pairs(pairs),
+            *(line for step in run.rounds for line in _reviewed(step)),
+            *_stages(run),
+        ],
         "What changed, and what did not": [*_verdicts(run), *_turned(items)],
         "Where judges disagreed": [*_parted(rounds), *_doubted(run), *_sides(run)],
     }
@@ -110,7 +114,7 @@ def _broke(run: RunData) -> list[str]:
     asked = [
         (row, row.get("id") in won)
         for step in run.rounds
-        if step.summary
+        if step.summary and not step.summary.get("review")
         for won in [_hits(step)]
         for row in read_rows(step.directory / "attacks.parquet") or []
         if row.get("kind") == "attack" and row.get("status") == "kept"
@@ -145,6 +149,19 @@ def _pairs(pairs: Row) -> list[str]:
         sentences.append(f"On attack prompts the preferred answer was judged the less safe one in {less}.")
     sentences.append(f"In {pairs['guided_share']} one of the two answers was guided by words of ours.")
     return sentences
+
+
+def _reviewed(step: Step) -> list[str]:
+    """What the aligned model got wrong of what no round had asked it."""
+    told = step.summary.get("review")
+    if not isinstance(told, dict):
+        return []
+    (complied, harmful), (declined, harmless) = told["harmful"], told["harmless"]
+    return [
+        f"Tried on prompts that no round had asked, the aligned model did not decline {integer(complied)} of "
+        f"{integer(harmful)} harmful ones and declined {integer(declined)} of {integer(harmless)} harmless ones: these "
+        "were asked again and trained on."
+    ]
 
 
 def _stages(run: RunData) -> list[str]:

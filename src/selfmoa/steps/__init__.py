@@ -10,6 +10,7 @@ from selfmoa.steps._judge import judge
 from selfmoa.steps._measure import gate_judges, judge_answers, measure
 from selfmoa.steps._prepare import judge_cache, judge_objectives, load_model, prepare
 from selfmoa.steps._prepare_evaluation import prepare_evaluation
+from selfmoa.steps._review import review
 from selfmoa.steps._select import prefer, select, summarise
 from selfmoa.steps._session import Evaluation, Judged, Session
 
@@ -36,6 +37,7 @@ __all__ = [
     "prepare_evaluation",
     "restart_attackers",
     "retrain_attackers",
+    "review",
     "select",
     "summarise",
     "train_attackers",

@@ -35,28 +35,37 @@ class _TrainedPair(Pair):
     """Its parts b_i * (r_i(chosen) - r_i(rejected)) by objective; `from_text` reads them."""
 
 
-def align_target(session: Session, number: int) -> StageResult:
-    """Align the target on P_buf, which is emptied; a stage that the check rejects leaves the target as it was."""
+def align_target(session: Session, number: int, *, checked: bool = True, lr: float | None = None) -> StageResult:
+    """Align the target on P_buf, which is emptied; a stage that the check rejects leaves the target as it was.
+
+    Not `checked`, the update is kept whole until the next stage, whose check then sees both. Without pairs nothing is
+    trained, and what waits is checked. `lr` replaces the recipe's.
+    """
     session.stages += 1
     directory = session.run.stage(session.stages)
     pairs, session.pairs = session.pairs, []
-    train = _settings(session)
+    train = _settings(session, lr)
+    entering = snapshot(session.model, "target")
+    good = session.unchecked_since or entering
+    session.unchecked_since = None if checked else good
+    earlier = {pair.id for pair in session.trained}
+    session.trained.extend(pair for pair in pairs if pair.id not in earlier)
     saved = read_json(directory / "stage.json")
     if saved is not None:
         session.model.load_role("target", directory / "adapter")
         return StageResult(**saved)
     _write_pairs(session, directory, pairs)
     start = time.monotonic()
-    entering = snapshot(session.model, "target")
     before = _token_logprobs(session, pairs)
-    try:
-        outcome = _train(session, directory, pairs, train)
-    except (TrainingError, UsageError) as error:  # diverged, or no pair can be trained on
-        scale_update(session.model, entering, 0.0)
-        result = _result(session, number, pairs, None, verdict="failed", reason=str(error), start=start)
+    outcome, failure = _tried(session, directory, pairs, train, entering)
+    if failure and good is entering:
+        session.unchecked_since = None
+        result = _result(session, number, pairs, None, verdict="failed", reason=failure, start=start)
     else:
-        opening = first_tokens_share(before, _token_logprobs(session, pairs))
-        result = replace(_accept(session, number, pairs, outcome, entering, start=start), first_tokens_share=opening)
+        opening = first_tokens_share(before, _token_logprobs(session, pairs)) if outcome else None
+        result = _accept(session, number, pairs, outcome, None if session.unchecked_since else good, start=start)
+        result = replace(result, first_tokens_share=opening)
+    result = replace(result, replayed=sum(pair.id in earlier for pair in pairs))
     session.model.save_role("target", directory / "adapter")
     write_json(directory / "stage.json", result)
     session.run.event(
@@ -97,14 +106,28 @@ def _token_logprobs(session: Session, pairs: Sequence[Pair]) -> list[tuple[list[
     return list(zip(found[::2], found[1::2], strict=True))
 
 
-def _settings(session: Session) -> Train:
+def _settings(session: Session, lr: float | None) -> Train:
     """With label smoothing "measured": the share of this stage's attack pairs whose order a change turned."""
-    train = session.recipe.train
+    train = session.recipe.train.model_copy(update={"lr": lr} if lr else {})
     flips, session.flips = session.flips, []
     if train.label_smoothing != "measured":
         return train
     turned, asked = (sum(column) for column in zip(*flips, strict=True)) if flips else (0, 0)
     return train.model_copy(update={"label_smoothing": min(turned / asked, 0.49) if asked else 0.0})
+
+
+def _tried(
+    session: Session, directory: Path, pairs: Sequence[Pair], train: Train, entering: dict[str, Any]
+) -> tuple[TrainOutcome | None, str]:
+    """(outcome, why there is none); without one the target is as it was."""
+    if not pairs:
+        return None, ""
+    try:
+        return _train(session, directory, pairs, train), ""
+    except (TrainingError, UsageError) as error:  # diverged, or no pair can be trained on
+        session.run.progress.say(f"  stage {session.stages} could not be trained: {error}")
+        scale_update(session.model, entering, 0.0)
+        return None, str(error)
 
 
 def _train(session: Session, directory: Path, pairs: Sequence[Pair], train: Train) -> TrainOutcome:
@@ -129,14 +152,19 @@ def _accept(
     session: Session,
     number: int,
     pairs: Sequence[Pair],
-    outcome: TrainOutcome,
-    entering: dict[str, Any],
+    outcome: TrainOutcome | None,
+    entering: dict[str, Any] | None,
     *,
     start: float,
 ) -> StageResult:
-    """Line search: the largest share of the update that the check accepts; else a provisional one; else none."""
+    """Line search: the largest share of the update that the check accepts; else a provisional one; else none.
+
+    `entering` are the weights before the update; None where it is left to the next stage's check.
+    """
     settings = session.recipe.stage
     facts: dict[str, Any] = {"number": number, "pairs": pairs, "outcome": outcome, "start": start}
+    if entering is None:
+        return _result(session, **facts, verdict="accepted", kept=True, step=1.0, reason="checked after the review")
     if not settings.check or not session.material.dev:
         return _result(session, **facts, verdict="accepted", kept=True, step=1.0, reason="no stage check")
     trained = snapshot(session.model, "target")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from selfmoa.generate import DECLINING_OPENERS, SAFE_SYSTEM_PROMPT, Generation, Request
@@ -14,10 +14,14 @@ from selfmoa.steps._session import Session
 __all__ = ["answer"]
 
 
-def answer(session: Session, number: int, attacks: Sequence[Attack]) -> list[Response]:
-    """m responses for every kept prompt; guided ones that the unguided model would hardly say are dropped."""
+def answer(session: Session, number: int, attacks: Sequence[Attack], *, reviewed: bool = False) -> list[Response]:
+    """m responses for every kept prompt; guided ones that the unguided model would hardly say are dropped.
+
+    `reviewed` prompts are those that the target gets wrong: the first answer to a harmless one, which it declines, is
+    that of the model as it was.
+    """
     plans = [
-        _plan(session, attack, index)
+        _plan(session, attack, index, untrained=reviewed and attack.kind != "attack" and index == 0)
         for attack in attacks
         if attack.status == "kept"
         for index in range(session.recipe.generate.m)
@@ -43,14 +47,14 @@ def answer(session: Session, number: int, attacks: Sequence[Attack]) -> list[Res
     return responses
 
 
-def _plan(session: Session, attack: Attack, index: int) -> tuple[Response, Request]:
+def _plan(session: Session, attack: Attack, index: int, *, untrained: bool = False) -> tuple[Response, Request]:
     """An empty response that says how it will be got, and its request."""
     settings = session.recipe.generate
     rng = random.Random(session.seed("guide", attack.id, index))
     wanted = settings.m * settings.guided_fraction
     whole = int(wanted)
     n_guided = whole + (random.Random(session.seed("share", attack.id)).random() < wanted - whole)
-    guided = index < n_guided
+    guided = index < n_guided and not untrained
     if settings.guidance == "system" and attack.kind != "attack":
         guided = False  # a safe system prompt gives nothing to reject on a harmless prompt
     opener = rng.choice(DECLINING_OPENERS) if guided and settings.guidance == "prefill" else ""
@@ -66,6 +70,7 @@ def _plan(session: Session, attack: Attack, index: int) -> tuple[Response, Reque
         n_tokens=0,
         finish="eos",
         logprob=None,
+        untrained=untrained,
     )
     return response, Request(user=attack.hidden, system=system, prefill=opener)
 
@@ -76,9 +81,12 @@ def _sample(
     requests = [request for _, request in plans]
     settings = session.recipe.generate
     limit, seed = settings.guided_sentences, session.seed(number, "answer", batch_number)
-    asked = [request for response, request in plans if not _said(response, limit)]
-    sampled = iter(session.sample(asked, settings.sampling, role="target", seed=seed))
-    texts = [_text(response, sampled, limit) for response, _ in plans]
+    sampled: dict[str, Generation] = {}
+    for role, untrained in (("target", False), (None, True)):
+        asked = [(one, asks) for one, asks in plans if one.untrained == untrained and not _said(one, limit)]
+        made = session.sample([asks for _, asks in asked], settings.sampling, role=role, seed=seed) if asked else []
+        sampled |= {one.id: text for (one, _), text in zip(asked, made, strict=True)}
+    texts = [_text(response, sampled.get(response.id), limit) for response, _ in plans]
     unguided = [
         (session.model.render(Request(user=request.user)), text.text)
         for request, text in zip(requests, texts, strict=True)
@@ -96,11 +104,11 @@ def _sample(
     ]
 
 
-def _text(response: Response, sampled: Iterator[Generation], limit: int | None) -> Generation:
-    """What the answer says; the next of what was sampled, unless its opener is all of it."""
-    if _said(response, limit):
+def _text(response: Response, sampled: Generation | None, limit: int | None) -> Generation:
+    """What the answer says; nothing was sampled where its opener is all of it."""
+    if sampled is None:
         return Generation(response.opener, 0, "eos")
-    return _ended(next(sampled), limit) if response.guided else next(sampled)
+    return _ended(sampled, limit) if response.guided else sampled
 
 
 def _said(response: Response, limit: int | None) -> bool:

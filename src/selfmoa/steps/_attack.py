@@ -167,20 +167,22 @@ def _harmless(session: Session, number: int, n: int, seeds: Sequence[Prompt]) ->
     n_benign = min(n - len(borderline), len(order))
     start = (number - 1) * n_benign
     benign = [order[(start + place) % len(order)] for place in range(n_benign)]
-    return [
-        Attack(
-            id=stable_id(number, prompt.id, prompt.kind),
-            round=number,
-            kind=prompt.kind,
-            hazard=prompt.hazard,
-            seed_id=prompt.parent or prompt.id,
-            seed=prompt.text,
-            expansion=prompt.text,
-            hidden=prompt.text,
-            plain=True,
-            bleu=None,
-            status="dropped" if session.forbidden(prompt.text) else "kept",
-            reason=session.forbidden(prompt.text),
-        )
-        for prompt in [*borderline, *benign]
-    ]
+    return [as_it_is(number, prompt, session.forbidden(prompt.text)) for prompt in [*borderline, *benign]]
+
+
+def as_it_is(number: int, prompt: Prompt, reason: str) -> Attack:
+    """A prompt that is asked in its own words, or left out for the reason."""
+    return Attack(
+        id=stable_id(number, prompt.id, prompt.kind),
+        round=number,
+        kind=prompt.kind,
+        hazard=prompt.hazard,
+        seed_id=prompt.parent or prompt.id,
+        seed=prompt.text,
+        expansion=prompt.text,
+        hidden=prompt.text,
+        plain=True,
+        bleu=None,
+        status="dropped" if reason else "kept",
+        reason=reason,
+    )

@@ -10,6 +10,7 @@ from selfmoa.attack import entering_id, hits
 from selfmoa.bench import proportion
 from selfmoa.judge import disagreement
 from selfmoa.prefer import Candidate, PairingResult, in_keeping, pair_round
+from selfmoa.recipe import Prefer
 from selfmoa.records import Attack, Dropped, Judgement, Pair, Prompt, Response, Score, Selected
 from selfmoa.run import read_records, write_records
 from selfmoa.steps._judge import safety_votes
@@ -63,8 +64,13 @@ def prefer(
     attacks: Sequence[Attack],
     responses: Sequence[Response],
     judgements: Sequence[Judgement],
+    settings: Prefer | None = None,
 ) -> list[Pair]:
-    """The round's preference pairs, which also join P_buf; what was left out is written with its reason."""
+    """The round's preference pairs, which also join P_buf; what was left out is written with its reason.
+
+    `settings` are the recipe's where nobody gives others.
+    """
+    settings = settings or session.recipe.prefer
     by_id = {response.id: response for response in responses}
     directory = session.run.round(number)
     votes = safety_votes(read_records(directory / "scores.parquet", Score) or [])
@@ -75,8 +81,8 @@ def prefer(
         session.flips.append((len(turned), sum(pair.kind == "attack" for pair in pairs)))
         return {key: f"order turned by: {', '.join(names)}" for key, names in turned.items()}
 
-    order = session.learnable if session.recipe.prefer.learnable_first else {}
-    result = _limited(session, pair_round(attacks, candidates, session.recipe.prefer, doubts, order), order)
+    order = session.learnable if settings.learnable_first else {}
+    result = _limited(session, pair_round(attacks, candidates, settings, doubts, order), order)
     write_records(directory / "pairs.parquet", result.pairs, Pair)
     write_records(directory / "dropped.parquet", result.dropped, Dropped)
     session.pairs.extend(result.pairs)

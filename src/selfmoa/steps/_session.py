@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from selfmoa.assets import is_excluded, load_table
 from selfmoa.attack import History, Material, Pool, Tally
@@ -111,6 +112,10 @@ class Session(Evaluation):
     """Ids of responses that ended at the length limit, not at an end of turn."""
     flips: list[tuple[int, int]] = field(default_factory=list)
     """(turned by a change, all) attack pairs of each round since the last stage."""
+    trained: list[Pair] = field(default_factory=list)
+    """Pairs of the stages so far."""
+    unchecked_since: dict[str, Any] | None = None
+    """The target's weights before updates that no check has seen yet; None where there are none."""
     stages: int = 0
     gathered: int = 0
     """Pairs that joined P_buf since the start."""
@@ -128,8 +133,10 @@ class Session(Evaluation):
         order = sorted(range(len(requests)), key=lambda index: (-lengths[index], index))
         return [order[start : start + size] for start in range(0, len(order), size)]
 
-    def sample(self, requests: Sequence[Request], sampling: Sampling, *, role: str, seed: int) -> list[Generation]:
-        """Sample one batch with a role's adapter."""
+    def sample(
+        self, requests: Sequence[Request], sampling: Sampling, *, role: str | None, seed: int
+    ) -> list[Generation]:
+        """Sample one batch with a role's adapter; None: by the model as it was."""
         return self.model.generate(requests, sampling, role=role, seed=seed, batch_size=self.recipe.generate.batch_size)
 
     def common(self, path: Path, role: str, *inputs: object) -> AbstractContextManager[None]:

@@ -1,0 +1,109 @@
+"""Review: what the aligned model still gets wrong on prompts not asked before is one more round and stage."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Any
+
+from selfmoa.attack import borderline_from
+from selfmoa.bench import proportion
+from selfmoa.generate import Request
+from selfmoa.judge import Item, refusal_class
+from selfmoa.recipe import Sampling
+from selfmoa.records import Attack, Draft, Pair, Prompt, StageResult
+from selfmoa.run import read_records, write_json
+from selfmoa.steps._align import align_target
+from selfmoa.steps._answer import answer
+from selfmoa.steps._attack import as_it_is
+from selfmoa.steps._judge import judge
+from selfmoa.steps._select import prefer, summarise
+from selfmoa.steps._session import Session
+
+__all__ = ["review"]
+
+
+def review(session: Session, number: int) -> StageResult:
+    """One round more on what the target gets wrong, a stage on its pairs beside earlier ones, and the check of both."""
+    session.run.progress.say("Review: prompts not asked before")
+    attacks = _missed(session, number)
+    responses = answer(session, number, attacks, reviewed=True)
+    judgements = judge(session, number, attacks, responses)
+    # earlier pairs make up for whichever kind is the rarer
+    settings = session.recipe.prefer.model_copy(update={"max_harmless_share": 1.0})
+    pairs = prefer(session, number, attacks, responses, judgements, settings)
+    facts = summarise(session, number, attacks, responses, [], pairs, None, [])
+    write_json(session.run.round(number) / "summary.json", facts | _figures(session, attacks))
+    session.pairs.extend(_replayed(session, pairs))
+    return align_target(session, number, lr=session.recipe.review.lr)
+
+
+def _missed(session: Session, number: int) -> list[Attack]:
+    """Every prompt tried; those that the target gets right are dropped."""
+    directory, settings = session.run.round(number), session.recipe.review
+    prompts = _unasked(session)
+    requests = [Request(user=prompt.text) for prompt in prompts]
+    sampling = Sampling(temperature=0.0, max_new_tokens=settings.max_new_tokens)
+
+    def write(batch_number: int, batch: Sequence[int]) -> list[Draft]:
+        texts = session.sample([requests[i] for i in batch], sampling, role="target", seed=batch_number)
+        return [Draft(str(i), text.text, text.n_tokens) for i, text in zip(batch, texts, strict=True)]
+
+    def tried() -> list[Attack]:
+        drafts = session.run.batched(directory / "tried.parquet", Draft, session.batches(requests), write, label="try")
+        texts = {int(draft.id): draft.text for draft in drafts}
+        answers = [Item(prompt.id, prompt.text, texts[i], prompt.kind) for i, prompt in enumerate(prompts)]
+        scores = session.judges.refusal.score(answers)
+        return [_asked(number, prompt, score.value) for prompt, score in zip(prompts, scores, strict=True)]
+
+    with session.run.measured(f"round {number} try"):
+        return session.run.records(directory / "attacks.parquet", Attack, tried)
+
+
+def _unasked(session: Session) -> list[Prompt]:
+    """Seeds, harmless prompts and contrasts that no round has asked, none of them near an evaluation prompt."""
+    settings, rounds = session.recipe.review, sorted(session.run.directory.glob("round_*/attacks.parquet"))
+    # a review that is resumed has written its own
+    asked = {
+        one.seed_id
+        for path in rounds
+        if (path.parent / "selected.parquet").is_file()
+        for one in read_records(path, Attack) or []
+    }
+    seeds, harmless = (
+        [prompt for prompt in prompts if prompt.id not in asked and not session.forbidden(prompt.text)]
+        for prompts in (session.material.attacks, session.material.benign)
+    )
+    contrasts = [one for one in borderline_from(seeds, len(seeds)) if not session.forbidden(one.text)]
+    both = [prompt for turn in zip_longest(harmless, contrasts) for prompt in turn if prompt]
+    return [*seeds[: settings.n_harmful], *both[: settings.n_harmless]]
+
+
+def _asked(number: int, prompt: Prompt, refusal: float | None) -> Attack:
+    found = None if refusal is None else refusal_class(refusal)
+    right = "full" if prompt.kind == "attack" else "compliance"
+    reason = {None: "not judged", right: "declined already" if right == "full" else "answered already"}.get(found, "")
+    return as_it_is(number, prompt, reason)
+
+
+def _figures(session: Session, attacks: Sequence[Attack]) -> dict[str, Any]:
+    """What differs from an ordinary round: what was tried, and a pool that nothing left."""
+    wrong: dict[str, list[bool]] = {"harmful": [], "harmless": []}
+    for attack in attacks:
+        wrong["harmful" if attack.kind == "attack" else "harmless"].append(attack.status == "kept")
+    return {
+        "review": {name: [sum(flags), len(flags)] for name, flags in wrong.items()},
+        "attack_success": proportion(0, 0),
+        "pool": {"size_before": len(session.pool)},
+    }
+
+
+def _replayed(session: Session, pairs: Sequence[Pair]) -> list[Pair]:
+    """Earlier pairs, so that what was learnt is kept: of either kind as many as make it twice the more frequent new."""
+    rng, found = random.Random(session.seed("replay")), []
+    counts = [sum((pair.kind == "attack") == harmful for pair in pairs) for harmful in (True, False)]
+    for harmful, n in zip((True, False), counts, strict=True):
+        earlier = [pair for pair in session.trained if (pair.kind == "attack") == harmful]
+        found += rng.sample(earlier, min(len(earlier), 2 * max(counts) - n))
+    return found

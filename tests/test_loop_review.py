@@ -1,0 +1,108 @@
+"""The review: what the aligned model gets wrong is one more round and stage, and only then is the update checked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import selfmoa
+from loop_helpers import need_judge_data, tiny_overrides
+from selfmoa import recipes
+from selfmoa.generate import LanguageModel
+from selfmoa.records import Attack, Pair, Response
+from selfmoa.run import read_json, read_records
+from selfmoa.steps import _review
+
+
+@pytest.fixture
+def recipe(tiny_model_dir: Path, tmp_path: Path) -> selfmoa.Recipe:
+    need_judge_data()
+    options = [*tiny_overrides(tmp_path, tiny_model_dir), "attack.min_harm=0", "loop.n_rounds=1", "judges.watch=[]"]
+    options += ["review={n_harmful: 6, n_harmless: 6, lr: 1.0e-4}", "stage.steps=[1.0]", "prefer.perturbations=[]"]
+    options += ["prefer.coherence_min=0", "prefer.unsafe_max_undeclined=0.91", "seeds.own=0"]
+    return recipes.load("demo", options)
+
+
+@pytest.fixture(autouse=True)
+def _says_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A random model's answers are often blank, and those nobody judges."""
+    generate = LanguageModel.generate
+
+    def says(model: LanguageModel, *args: Any, **kwargs: Any) -> Any:
+        made = generate(model, *args, **kwargs)
+        return [replace(one, text=one.text if one.text.strip() else "It is green.") for one in made]
+
+    monkeypatch.setattr(LanguageModel, "generate", says)
+
+
+def declining(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trained target declines whatever it is tried on."""
+    asked = _review._asked
+
+    def declines(number: int, prompt: Any, refusal: float | None) -> Attack:
+        return asked(number, prompt, 1.0)
+
+    monkeypatch.setattr(_review, "_asked", declines)
+
+
+def test_what_it_gets_wrong_is_trained_on_beside_earlier_pairs(recipe: selfmoa.Recipe, tmp_path: Path) -> None:
+    run = selfmoa.align(recipe, run_dir=tmp_path / "run", progress="quiet").directory
+    first, second = (read_json(run / f"stage_0{number}" / "stage.json") for number in (1, 2))
+    assert first["reason"] == "checked after the review" and first["step"] == 1.0
+    assert "refusals of harmless prompts" in second["reason"]
+    rounds = [read_records(run / f"round_0{number}" / "attacks.parquet", Attack) or [] for number in (1, 2)]
+    seeds = [{attack.seed_id for attack in attacks} for attacks in rounds]
+    assert not seeds[0] & seeds[1], "nothing is asked twice"
+    told = read_json(run / "round_02" / "summary.json")["review"]
+    assert told["harmful"][1] == 6 and told["harmless"][1] <= 6
+    wrong = [attack for attack in rounds[1] if attack.status == "kept"]
+    assert len(wrong) == told["harmful"][0] + told["harmless"][0] > 0
+    fresh = read_records(run / "round_02" / "pairs.parquet", Pair) or []
+    assert {pair.attack_id for pair in fresh} <= {attack.id for attack in wrong}
+    assert second["n_pairs"] == len(fresh) + second["replayed"] and second["replayed"] <= first["n_pairs"]
+    page = (run / "report.html").read_text()
+    assert "Tried on prompts that no round had asked" in page
+
+
+def test_a_harmless_prompt_that_it_declines_is_answered_by_the_model_as_it_was(
+    recipe: selfmoa.Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declining(monkeypatch)
+    run = selfmoa.align(recipe, run_dir=tmp_path / "run", progress="quiet").directory
+    attacks = {attack.id: attack for attack in read_records(run / "round_02" / "attacks.parquet", Attack) or []}
+    assert {attack.kind for attack in attacks.values() if attack.status == "kept"} <= {"benign", "borderline"}
+    assert {attack.reason for attack in attacks.values()} == {"", "declined already"}
+    responses = read_records(run / "round_02" / "responses.parquet", Response) or []
+    assert [one.untrained for one in responses] == [one.index == 0 for one in responses]
+    assert not any(one.untrained for one in read_records(run / "round_01" / "responses.parquet", Response) or [])
+
+
+def test_where_it_gets_nothing_wrong_the_update_is_checked_all_the_same(
+    recipe: selfmoa.Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_review, "_asked", lambda number, prompt, _: _review.as_it_is(number, prompt, "right"))
+    run = selfmoa.align(recipe, run_dir=tmp_path / "run", progress="quiet").directory
+    second = read_json(run / "stage_02" / "stage.json")
+    assert second["n_pairs"] == 0 and second["train_loss"] is None
+    assert "refusals of harmless prompts" in second["reason"]
+
+
+def test_stopped_in_the_review_it_goes_on_to_the_same_adapter(
+    recipe: selfmoa.Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = selfmoa.align(recipe, run_dir=tmp_path / "whole", progress="quiet").directory
+    with monkeypatch.context() as patched:
+        patched.setattr(_review, "align_target", _stop)
+        with pytest.raises(KeyboardInterrupt):
+            selfmoa.align(recipe, run_dir=tmp_path / "broken", progress="quiet")
+    broken = selfmoa.align(recipe, run_dir=tmp_path / "broken", on_existing="resume", progress="quiet").directory
+    adapters = [(run / "adapter" / "adapter_model.safetensors").read_bytes() for run in (whole, broken)]
+    assert adapters[0] == adapters[1]
+    assert read_json(broken / "stage_02" / "stage.json")["step"] == read_json(whole / "stage_02" / "stage.json")["step"]
+
+
+def _stop(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
