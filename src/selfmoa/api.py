@@ -170,7 +170,7 @@ def _same_adapter(run: Run, adapter: Path | None) -> None:
 def plan(recipe: Recipe, *, measure: bool = False) -> dict[str, Any]:
     """What a run would do, the assets it needs, and what it costs (None unless `measure` or measured before)."""
     check(recipe)
-    attack, generate, evaluation = recipe.attack, recipe.generate, recipe.evaluate
+    attack, generate, review, evaluation = recipe.attack, recipe.generate, recipe.review, recipe.evaluate
     harmless = round(attack.k * attack.benign_fraction)
     answers = attack.k * generate.m
     items = evaluation.harmful.n + evaluation.edgy.n + evaluation.benign.n
@@ -184,6 +184,7 @@ def plan(recipe: Recipe, *, measure: bool = False) -> dict[str, Any]:
         "sampled tokens at the most": recipe.loop.n_rounds * answers * generate.sampling.max_new_tokens,
         "attackers retrained": f"at {attack.retrain_at} successful attacks",
         "alignment stages": f"at {recipe.train.align_at} pairs, {recipe.train.loss}, {recipe.train.epochs:g} epochs",
+        **({"review": f"{review.n_harmful} harmful, {review.n_harmless} harmless prompts"} if review.wanted else {}),
         "evaluation": f"2 x {items} prompts of at most {evaluation.max_new_tokens} tokens, greedy",
         "judges that train": ", ".join(sorted(recipe.judges.train.names())),
         "judges that watch": ", ".join(ref.name for ref in recipe.judges.watch) or "none",
