@@ -35,7 +35,7 @@ CORPUS = [
 ]
 
 SHARED_DATA = Path(os.environ.get("SELFMOA_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
-ONE_ROUND = ["-o", "loop.n_rounds=1", "-o", "evaluate.max_new_tokens=8"]
+SHORT = ["-o", "evaluate.max_new_tokens=8"]
 
 
 def build_tokenizer(*, chat_template: str | None = CHATML) -> Any:
@@ -142,7 +142,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def smoke_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped study, every arm tiny, on the real model by the command line (slow; about 10 minutes); read-only."""
+    """The shipped study, every arm tiny, on the real model by the command line (slow; about 13 minutes); read-only."""
     import subprocess
     import sys
 
@@ -151,7 +151,7 @@ def smoke_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     need(*(info.ref for info in assets.plan(recipes.load("smoke"))))
     out = tmp_path_factory.mktemp("smoke") / "main"
-    words = ["study", "main", "--smoke", "--out", str(out), "--quiet", *ONE_ROUND, "-o", "stage.steps=[1.0]"]
+    words = ["study", "main", "--smoke", "--out", str(out), "--quiet", *SHORT]
     done = subprocess.run(
         [sys.executable, "-m", "selfmoa", *words],
         capture_output=True,
@@ -166,7 +166,7 @@ def smoke_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def smoke_run(smoke_study: Path) -> Path:
-    """One round of the smoke recipe on the real model: the study's own arm; treat as read-only."""
+    """The smoke recipe on the real model: the study's own arm; treat as read-only."""
     return smoke_study / "ours-0"
 
 

@@ -8,7 +8,6 @@ from itertools import zip_longest
 from typing import Any
 
 from selfmoa.attack import borderline_from
-from selfmoa.bench import proportion
 from selfmoa.generate import Request
 from selfmoa.judge import Item, refusal_class
 from selfmoa.recipe import Sampling
@@ -94,7 +93,7 @@ def _figures(session: Session, attacks: Sequence[Attack]) -> dict[str, Any]:
         wrong["harmful" if attack.kind == "attack" else "harmless"].append(attack.status == "kept")
     return {
         "review": {name: [sum(flags), len(flags)] for name, flags in wrong.items()},
-        "attack_success": proportion(0, 0),
+        **dict.fromkeys(("novel", "hits", "attack_success", "attacker_refusals")),  # no attacker wrote anything
         "pool": {"size_before": len(session.pool)},
     }
 
