@@ -34,7 +34,9 @@ def review(session: Session, number: int) -> StageResult:
     pairs = prefer(session, number, attacks, responses, judgements, settings)
     facts = summarise(session, number, attacks, responses, [], pairs, None, [])
     write_json(session.run.round(number) / "summary.json", facts | _figures(session, attacks))
-    session.pairs.extend(_replayed(session, pairs))
+    if len(pairs) < session.recipe.loop.min_stage_pairs:  # a few steps on a handful undo more than they teach
+        session.pairs = []
+    session.pairs.extend(_replayed(session, session.pairs))
     return align_target(session, number, lr=session.recipe.review.lr)
 
 
