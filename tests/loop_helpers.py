@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from selfmoa import assets
+from selfmoa.generate import Generation
 
 NEEDED = ("wheel:pyrit-human-scores", "wheel:minilm-l6-v2")
 
@@ -22,6 +24,11 @@ def need(*refs: str) -> None:
     missing = [ref for ref in refs if not assets.is_cached(ref)]
     if missing:
         pytest.skip(f"{', '.join(missing)} not cached: run selfmoa assets pull --suite standard")
+
+
+def never_blank(made: list[Generation]) -> list[Generation]:
+    """What a random model wrote; its answers are often blank, and those nobody judges."""
+    return [replace(one, text=one.text if one.text.strip() else "It is green.") for one in made]
 
 
 def write_table(path: Path, texts: list[str]) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import selfmoa
-from loop_helpers import need_judge_data, tiny_overrides
+from loop_helpers import need_judge_data, never_blank, tiny_overrides
 from selfmoa import recipes
+from selfmoa.errors import TrainingError
 from selfmoa.generate import LanguageModel
 from selfmoa.records import Attack, Pair, Response
 from selfmoa.run import read_json, read_records
@@ -28,14 +28,10 @@ def recipe(tiny_model_dir: Path, tmp_path: Path) -> selfmoa.Recipe:
 
 @pytest.fixture(autouse=True)
 def _says_something(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A random model's answers are often blank, and those nobody judges."""
     generate = LanguageModel.generate
-
-    def says(model: LanguageModel, *args: Any, **kwargs: Any) -> Any:
-        made = generate(model, *args, **kwargs)
-        return [replace(one, text=one.text if one.text.strip() else "It is green.") for one in made]
-
-    monkeypatch.setattr(LanguageModel, "generate", says)
+    monkeypatch.setattr(
+        LanguageModel, "generate", lambda model, *args, **kwargs: never_blank(generate(model, *args, **kwargs))
+    )
 
 
 def declining(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,6 +98,23 @@ def test_stopped_in_the_review_it_goes_on_to_the_same_adapter(
     adapters = [(run / "adapter" / "adapter_model.safetensors").read_bytes() for run in (whole, broken)]
     assert adapters[0] == adapters[1]
     assert read_json(broken / "stage_02" / "stage.json")["step"] == read_json(whole / "stage_02" / "stage.json")["step"]
+
+
+def test_after_a_stage_that_failed_nothing_is_reviewed_nor_when_it_is_read_again(
+    recipe: selfmoa.Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverges(*_: object, **__: object) -> None:
+        raise TrainingError("the loss is not finite")
+
+    run = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr("selfmoa.steps._align.align", diverges)
+        patched.setattr("selfmoa.loop.steps.conclude", _stop)
+        with pytest.raises(KeyboardInterrupt):
+            selfmoa.align(recipe, run_dir=run, progress="quiet")
+    assert read_json(run / "stage_01" / "stage.json")["verdict"] == "failed"
+    selfmoa.align(recipe, run_dir=run, on_existing="resume", progress="quiet")
+    assert not (run / "stage_02").exists() and not (run / "round_02").exists()
 
 
 def _stop(*_: object, **__: object) -> None:

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from loop_helpers import need_judge_data, texts, tiny_overrides
+from loop_helpers import need_judge_data, never_blank, texts, tiny_overrides
 from selfmoa import recipes, report, study
 from selfmoa.bench import Measured
 from selfmoa.errors import RecipeError, RunExistsError, UsageError
@@ -133,7 +132,7 @@ def test_arms_share_what_is_equal_and_one_that_fails_stops_no_other(
     def seen(model: LanguageModel, requests: Any, *args: Any, **kwargs: Any) -> Any:
         told_before.extend(request.system for request in requests)
         made = generate(model, requests, *args, **kwargs)
-        return [replace(one, text=one.text if one.text.strip() else "It is green.") for one in made]
+        return never_blank(made)
 
     monkeypatch.setattr(LanguageModel, "generate", seen)
     found = study.load_study(write_study(tmp_path, arms, overrides=overrides))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,13 +108,18 @@ def _costs(directory: Path) -> dict[str, float]:
     usage: dict[str, dict[str, Any]] = read_json(directory / "usage.json") or {}
     stages = [read_json(path) or {} for path in sorted(directory.glob("stage_*/stage.json"))]
     costs = {
-        "pairs": sum(float(stage.get("n_pairs") or 0) - float(stage.get("replayed") or 0) for stage in stages),
+        "pairs": float(learnt_from(stages)),
         **judged(directory),
         "trained tokens": sum(float(stage.get("trained_tokens") or 0) for stage in stages),
         "seconds": sum(float(row.get("seconds") or 0) for row in usage.values()),
         "peak MB": max((float(row.get("peak_mb") or 0) for row in usage.values()), default=0.0),
     }
     return {name: value for name, value in costs.items() if value}
+
+
+def learnt_from(stages: Iterable[dict[str, Any]]) -> int:
+    """Pairs that the stages trained on, each once however often it was replayed."""
+    return sum(int(stage.get("n_pairs") or 0) - int(stage.get("replayed") or 0) for stage in stages)
 
 
 def judged(directory: Path) -> dict[str, float]:

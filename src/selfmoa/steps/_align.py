@@ -14,7 +14,7 @@ from selfmoa.errors import TrainingError, UsageError
 from selfmoa.generate import Request
 from selfmoa.judge import Evaluator, Item, refusal_class
 from selfmoa.recipe import Sampling, Train
-from selfmoa.records import Draft, Pair, Prompt, StageResult, to_text
+from selfmoa.records import Pair, Prompt, StageResult, to_text
 from selfmoa.run import read_json, write_json, write_records
 from selfmoa.steps._attackers import Percent
 from selfmoa.steps._judge import combined
@@ -47,25 +47,38 @@ def align_target(session: Session, number: int, *, checked: bool = True, lr: flo
     train = _settings(session, lr)
     entering = snapshot(session.model, "target")
     good = session.unchecked_since or entering
-    session.unchecked_since = None if checked else good
-    earlier = {pair.id for pair in session.trained}
-    session.trained.extend(pair for pair in pairs if pair.id not in earlier)
     saved = read_json(directory / "stage.json")
-    if saved is not None:
+    if saved is None:
+        result = _stage(session, number, pairs, train, entering, good if checked else None)
+    else:
         session.model.load_role("target", directory / "adapter")
-        return StageResult(**saved)
+        result = StageResult(**saved)
+    session.unchecked_since = None if checked or result.verdict == "failed" else good
+    session.trained |= {pair.id: pair for pair in pairs}
+    return result
+
+
+def _stage(
+    session: Session,
+    number: int,
+    pairs: Sequence[Pair],
+    train: Train,
+    entering: dict[str, Any],
+    good: dict[str, Any] | None,
+) -> StageResult:
+    """Train and check; `entering` are the weights before, `good` those of the last check, None for no check."""
+    directory = session.run.stage(session.stages)
     _write_pairs(session, directory, pairs)
     start = time.monotonic()
     before = _token_logprobs(session, pairs)
     outcome, failure = _tried(session, directory, pairs, train, entering)
-    if failure and good is entering:
-        session.unchecked_since = None
+    if failure and not session.unchecked_since:
         result = _result(session, number, pairs, None, verdict="failed", reason=failure, start=start)
     else:
         opening = first_tokens_share(before, _token_logprobs(session, pairs)) if outcome else None
-        result = _accept(session, number, pairs, outcome, None if session.unchecked_since else good, start=start)
+        result = _accept(session, number, pairs, outcome, good, start=start)
         result = replace(result, first_tokens_share=opening)
-    result = replace(result, replayed=sum(pair.id in earlier for pair in pairs))
+    result = replace(result, replayed=sum(pair.id in session.trained for pair in pairs))
     session.model.save_role("target", directory / "adapter")
     write_json(directory / "stage.json", result)
     session.run.event(
@@ -248,21 +261,14 @@ def baseline(session: Session) -> None:
 def _dev_answers(session: Session, name: str) -> list[DevAnswer]:
     """Greedy answers to the development prompts by the target as it is now, with plain measures."""
     prompts = session.material.dev
-    requests = [Request(user=prompt.text) for prompt in prompts]
     sampling = Sampling(temperature=0.0, max_new_tokens=session.recipe.stage.max_new_tokens)
-
-    def write(batch_number: int, batch: Sequence[int]) -> list[Draft]:
-        texts = session.sample([requests[i] for i in batch], sampling, role="target", seed=batch_number)
-        return [Draft(str(i), text.text, text.n_tokens) for i, text in zip(batch, texts, strict=True)]
-
     path = session.run.directory / "dev" / f"{name}.parquet"
     made_from = (session.context.model_key, prompts, sampling, session.recipe.generate.batch_size)
     # only the untrained model's answers are the same in other runs
     shared = session.run.common("development answers", [path], *made_from) if name == "before" else nullcontext()
     with shared, session.run.measured("stage checks"):
-        drafts = session.run.batched(path, Draft, session.batches(requests), write, label="development prompts")
+        texts = session.answers(path, prompts, sampling, label="development prompts")
     with session.run.measured("stage checks"):
-        texts = {int(draft.id): draft.text for draft in drafts}
         return _measure(session, prompts, [texts[i] for i in range(len(prompts))])
 
 

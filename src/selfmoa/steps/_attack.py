@@ -22,10 +22,7 @@ def write_attacks(session: Session, number: int) -> list[Attack]:
         session.run.event("weighted draw", str(number), hazards=hazards)
     seeds = session.pool.draw(settings.k - n_harmless, seed=session.seed(number, "draw"), weigh=weigh)
     path = session.run.round(number) / "attacks.parquet"
-    if settings.static:
-        expansions = [_written(number, seed, seed.text, plain=True) for seed in seeds]
-    else:
-        expansions = _expand(session, number, seeds)
+    expansions = [as_it_is(number, seed) for seed in seeds] if settings.static else _expand(session, number, seeds)
     with session.run.measured(f"round {number} attack"):
         hidden = _hide(session, number, [attack for attack in expansions if _to_hide(attack)])
     attacks = session.run.records(
@@ -107,13 +104,13 @@ def _expansion(session: Session, number: int, seed: Prompt, texts: Sequence[str]
 
 
 def _written(number: int, seed: Prompt, text: str, *, plain: bool) -> Attack:
-    """An attack with this text, not yet hidden; the seed's own where nobody writes another (`attack.static`)."""
+    """An attack with this text, not yet hidden, or a harmless prompt. A contrast counts as its seed's."""
     return Attack(
-        id=stable_id(number, seed.id, "attack"),
+        id=stable_id(number, seed.id, seed.kind),
         round=number,
-        kind="attack",
+        kind=seed.kind,
         hazard=seed.hazard,
-        seed_id=seed.id,
+        seed_id=(seed.parent or seed.id) if seed.kind == "borderline" else seed.id,
         seed=seed.text,
         expansion=text,
         hidden=text,
@@ -170,19 +167,7 @@ def _harmless(session: Session, number: int, n: int, seeds: Sequence[Prompt]) ->
     return [as_it_is(number, prompt, session.forbidden(prompt.text)) for prompt in [*borderline, *benign]]
 
 
-def as_it_is(number: int, prompt: Prompt, reason: str) -> Attack:
+def as_it_is(number: int, prompt: Prompt, reason: str = "") -> Attack:
     """A prompt that is asked in its own words, or left out for the reason."""
-    return Attack(
-        id=stable_id(number, prompt.id, prompt.kind),
-        round=number,
-        kind=prompt.kind,
-        hazard=prompt.hazard,
-        seed_id=prompt.parent or prompt.id,
-        seed=prompt.text,
-        expansion=prompt.text,
-        hidden=prompt.text,
-        plain=True,
-        bleu=None,
-        status="dropped" if reason else "kept",
-        reason=reason,
-    )
+    asked = _written(number, prompt, prompt.text, plain=True)
+    return replace(asked, status="dropped" if reason else "kept", reason=reason)

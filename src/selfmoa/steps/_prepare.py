@@ -12,10 +12,9 @@ from selfmoa import assets
 from selfmoa.attack import History, Material, Pool, borderline_from, gather
 from selfmoa.bench import EvaluationSets, Fence, build_sets
 from selfmoa.errors import RecipeError, UsageError
-from selfmoa.generate import LanguageModel, Request
+from selfmoa.generate import LanguageModel
 from selfmoa.judge import Evaluator, EvaluatorContext, Intent, Item, check_floor, holds_head, make
 from selfmoa.recipe import DataRef, JudgeRef, JudgeSide, Recipe, TrainSide
-from selfmoa.records import Draft
 from selfmoa.run import Run, aligned_model, read_json, write_json
 from selfmoa.steps._measure import measure
 from selfmoa.steps._own import add_own, turn_of
@@ -238,24 +237,13 @@ def _fit_maps(session: Session) -> None:
     if not open_maps or not session.material.dev:
         return
     prompts = session.material.dev
-    requests = [Request(user=prompt.text) for prompt in prompts]
-    sampling = session.recipe.generate.sampling
-
-    def write(batch_number: int, batch: Sequence[int]) -> list[Draft]:
-        seed = session.seed("calibration", batch_number)
-        texts = session.sample([requests[i] for i in batch], sampling, role="target", seed=seed)
-        return [Draft(str(i), text.text, text.n_tokens) for i, text in zip(batch, texts, strict=True)]
-
+    sampling, label = session.recipe.generate.sampling, "unaligned answers for the judges' maps"
     file = session.run.directory / "dev" / "calibration.parquet"
     made_from = (session.context.model_key, prompts, sampling, session.recipe.generate.batch_size, session.recipe.seed)
     with session.run.common("unaligned answers", [file], *made_from), session.run.measured("judges' maps"):
-        drafts = session.run.batched(
-            file, Draft, session.batches(requests), write, label="unaligned answers for the judges' maps"
-        )
+        texts = session.answers(file, prompts, sampling, label=label, seed=partial(session.seed, "calibration"))
     with session.run.measured("prepare"):
-        items = [
-            Item(draft.id, prompts[int(draft.id)].text, draft.text, prompts[int(draft.id)].kind) for draft in drafts
-        ]
+        items = [Item(str(i), prompts[i].text, text, prompts[i].kind) for i, text in texts.items()]
         session.context.memory.clear()
         for judge in open_maps:
             judge.fit(items)

@@ -8,10 +8,9 @@ from itertools import zip_longest
 from typing import Any
 
 from selfmoa.attack import borderline_from
-from selfmoa.generate import Request
 from selfmoa.judge import Item, refusal_class
 from selfmoa.recipe import Sampling
-from selfmoa.records import Attack, Draft, Pair, Prompt, StageResult
+from selfmoa.records import Attack, Pair, Prompt, StageResult
 from selfmoa.run import read_records, write_json
 from selfmoa.steps._align import align_target
 from selfmoa.steps._answer import answer
@@ -43,17 +42,11 @@ def review(session: Session, number: int) -> StageResult:
 def _missed(session: Session, number: int) -> list[Attack]:
     """Every prompt tried; those that the target gets right are dropped."""
     directory, settings = session.run.round(number), session.recipe.review
-    prompts = _unasked(session)
-    requests = [Request(user=prompt.text) for prompt in prompts]
     sampling = Sampling(temperature=0.0, max_new_tokens=settings.max_new_tokens)
 
-    def write(batch_number: int, batch: Sequence[int]) -> list[Draft]:
-        texts = session.sample([requests[i] for i in batch], sampling, role="target", seed=batch_number)
-        return [Draft(str(i), text.text, text.n_tokens) for i, text in zip(batch, texts, strict=True)]
-
     def tried() -> list[Attack]:
-        drafts = session.run.batched(directory / "tried.parquet", Draft, session.batches(requests), write, label="try")
-        texts = {int(draft.id): draft.text for draft in drafts}
+        prompts = _unasked(session, number)
+        texts = session.answers(directory / "tried.parquet", prompts, sampling, label="try")
         answers = [Item(prompt.id, prompt.text, texts[i], prompt.kind) for i, prompt in enumerate(prompts)]
         scores = session.judges.refusal.score(answers)
         return [_asked(number, prompt, score.value) for prompt, score in zip(prompts, scores, strict=True)]
@@ -62,15 +55,13 @@ def _missed(session: Session, number: int) -> list[Attack]:
         return session.run.records(directory / "attacks.parquet", Attack, tried)
 
 
-def _unasked(session: Session) -> list[Prompt]:
-    """Seeds, harmless prompts and contrasts that no round has asked, none of them near an evaluation prompt."""
-    settings, rounds = session.recipe.review, sorted(session.run.directory.glob("round_*/attacks.parquet"))
-    # a review that is resumed has written its own
+def _unasked(session: Session, number: int) -> list[Prompt]:
+    """Seeds, harmless prompts and contrasts that no earlier round has asked, none of them near an evaluation prompt."""
+    settings = session.recipe.review
     asked = {
         one.seed_id
-        for path in rounds
-        if (path.parent / "selected.parquet").is_file()
-        for one in read_records(path, Attack) or []
+        for earlier in range(1, number)
+        for one in read_records(session.run.round(earlier) / "attacks.parquet", Attack) or []
     }
     seeds, harmless = (
         [prompt for prompt in prompts if prompt.id not in asked and not session.forbidden(prompt.text)]
@@ -82,10 +73,10 @@ def _unasked(session: Session) -> list[Prompt]:
 
 
 def _asked(number: int, prompt: Prompt, refusal: float | None) -> Attack:
-    found = None if refusal is None else refusal_class(refusal)
-    right = "full" if prompt.kind == "attack" else "compliance"
-    reason = {None: "not judged", right: "declined already" if right == "full" else "answered already"}.get(found, "")
-    return as_it_is(number, prompt, reason)
+    right, told = ("full", "declined already") if prompt.kind == "attack" else ("compliance", "answered already")
+    if refusal is None:
+        return as_it_is(number, prompt, "not judged")
+    return as_it_is(number, prompt, told if refusal_class(refusal) == right else "")
 
 
 def _figures(session: Session, attacks: Sequence[Attack]) -> dict[str, Any]:
@@ -105,6 +96,6 @@ def _replayed(session: Session, pairs: Sequence[Pair]) -> list[Pair]:
     rng, found = random.Random(session.seed("replay")), []
     counts = [sum((pair.kind == "attack") == harmful for pair in pairs) for harmful in (True, False)]
     for harmful, n in zip((True, False), counts, strict=True):
-        earlier = [pair for pair in session.trained if (pair.kind == "attack") == harmful]
+        earlier = [pair for pair in session.trained.values() if (pair.kind == "attack") == harmful]
         found += rng.sample(earlier, min(len(earlier), 2 * max(counts) - n))
     return found

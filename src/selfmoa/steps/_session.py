@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +17,7 @@ from selfmoa.generate import Generation, LanguageModel, Request
 from selfmoa.instructions import Constraints, read_constraints
 from selfmoa.judge import Evaluator, EvaluatorContext, Intent, Item
 from selfmoa.recipe import DataRef, Recipe, Sampling
-from selfmoa.records import Pair
+from selfmoa.records import Draft, Pair, Prompt
 from selfmoa.run import Cache, Run
 
 __all__ = ["Evaluation", "Judged", "Session", "TrainJudges"]
@@ -112,8 +112,8 @@ class Session(Evaluation):
     """Ids of responses that ended at the length limit, not at an end of turn."""
     flips: list[tuple[int, int]] = field(default_factory=list)
     """(turned by a change, all) attack pairs of each round since the last stage."""
-    trained: list[Pair] = field(default_factory=list)
-    """Pairs of the stages so far."""
+    trained: dict[str, Pair] = field(default_factory=dict)
+    """Pairs of the stages so far, by id."""
     unchecked_since: dict[str, Any] | None = None
     """The target's weights before updates that no check has seen yet; None where there are none."""
     stages: int = 0
@@ -138,6 +138,25 @@ class Session(Evaluation):
     ) -> list[Generation]:
         """Sample one batch with a role's adapter; None: by the model as it was."""
         return self.model.generate(requests, sampling, role=role, seed=seed, batch_size=self.recipe.generate.batch_size)
+
+    def answers(
+        self,
+        path: Path,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        *,
+        label: str,
+        seed: Callable[[int], int] = int,
+    ) -> dict[int, str]:
+        """The target's answer to each prompt, by its place; resumable batches, `seed(batch number)` for each."""
+        requests = [Request(user=prompt.text) for prompt in prompts]
+
+        def write(number: int, batch: Sequence[int]) -> list[Draft]:
+            texts = self.sample([requests[i] for i in batch], sampling, role="target", seed=seed(number))
+            return [Draft(str(i), text.text, text.n_tokens) for i, text in zip(batch, texts, strict=True)]
+
+        drafts = self.run.batched(path, Draft, self.batches(requests), write, label=label)
+        return {int(draft.id): draft.text for draft in drafts}
 
     def common(self, path: Path, role: str, *inputs: object) -> AbstractContextManager[None]:
         """Around what a role's adapter as it is now, and the inputs, put into `path`: runs of a study make it once."""

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from selfmoa.compare import judged
+from selfmoa.compare import judged, learnt_from
 from selfmoa.errors import UsageError
 from selfmoa.run import read_json, resets
 
@@ -66,7 +66,7 @@ def _cost(directory: Path) -> dict[str, float]:
     attackers = [read_json(path) or {} for path in sorted(directory.glob("attackers_*/*/done.json"))]
     trained = [*(stage.get("trained_tokens", 0) for stage in stages), *(one.get("tokens", 0) for one in attackers)]
     return {
-        "pairs": sum(stage.get("n_pairs", 0) - stage.get("replayed", 0) for stage in stages),
+        "pairs": learnt_from(stages),
         "judged_tokens": int(judged(directory)["judged tokens"]),
         "trained_tokens": sum(trained),
         "seconds": round(sum(entry["seconds"] for entry in usage), 1),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -23,7 +23,7 @@ _COSTS = (
 )
 _START, _END = re.compile(r"<!-- table: start((?: [a-z_]+)*) -->\n?"), "<!-- table: end -->"
 """Names behind the word start are the figures and costs that are shown, in brief; without any, all are, in full."""
-NOTE = (
+_NOTE = (
     "Mean over seeds; in brackets a seed's 95 % interval, of several seeds the lowest and the highest bound. After the "
     "semicolon the paired change against the untrained model on the same prompts; where its bounds include zero, the "
     "smallest change that one seed's prompts would have shown (80 % power). Uncorrected by people's labels."
@@ -41,7 +41,7 @@ class Table:
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    note: str = NOTE
+    note: str = _NOTE
     """What the cells mean."""
 
 
@@ -54,15 +54,14 @@ def table(summaries: Sequence[Summary], title: str = "", only: Collection[str] =
     for summary in summaries:
         arms.setdefault(str(summary["arm"]), []).append(summary)
     figures = dict.fromkeys(name for summary in summaries for name in summary["metrics"])
-    cell = _brief_cell if only else _cell
-    rows = [_figure_row(name, arms, cell) for name in figures if not only or name in only]
+    rows = [_figure_row(name, arms, brief=bool(only)) for name in figures if not only or name in only]
     rows += [
         (label, "", "lower", *(_cost(name, found, unit) for found in arms.values()), "")
         for name, label, unit in _COSTS
         if not only or name in only
     ]
     named = [f"{arm} ({_seeds(found)})" for arm, found in arms.items()]
-    return Table(title, ("Figure", "n", "better", *named, "judge"), tuple(rows), _BRIEF_NOTE if only else NOTE)
+    return Table(title, ("Figure", "n", "better", *named, "judge"), tuple(rows), _BRIEF_NOTE if only else _NOTE)
 
 
 def markdown(found: Table) -> str:
@@ -99,9 +98,7 @@ def written_into(text: str, summaries: Sequence[Summary]) -> str:
     return f"{text[: start.start()]}{start[0].rstrip()}\n{body}{_END}{after}"
 
 
-def _figure_row(
-    name: str, arms: dict[str, list[Summary]], cell: Callable[[Sequence[Summary], str], str]
-) -> tuple[str, ...]:
+def _figure_row(name: str, arms: dict[str, list[Summary]], *, brief: bool) -> tuple[str, ...]:
     definition = DEFINED.get(name)
     found = [[one["metrics"][name] for one in summaries if name in one["metrics"]] for summaries in arms.values()]
     every = [figure for figures in found for figure in figures]
@@ -111,7 +108,8 @@ def _figure_row(
     n = str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
     judges = " / ".join(dict.fromkeys(figure["judge"] for figure in every))
     direction = definition.direction if definition else "higher"
-    return (label, n, "" if direction == "none" else direction, *(cell(figures, unit) for figures in found), judges)
+    cells = [_cell(figures, unit, brief=brief) for figures in found]
+    return (label, n, "" if direction == "none" else direction, *cells, judges)
 
 
 def _label(definition: Definition) -> str:
@@ -119,25 +117,17 @@ def _label(definition: Definition) -> str:
     return definition.label if counted.split()[0] in definition.label else f"{definition.label}; {counted}"
 
 
-def _cell(figures: Sequence[Summary], unit: str) -> str:
-    value = _spread(figures, unit)
+def _cell(figures: Sequence[Summary], unit: str, *, brief: bool) -> str:
+    changes = [figure["change"] for figure in figures if "change" in figure]
+    value = _spread(figures, unit, bounds=not (brief and changes))
     if not value:
         return "–"
-    changes = [figure["change"] for figure in figures if "change" in figure]
     change = _spread(changes, unit, signed=True)
-    return "; ".join(filter(None, (value, change and change + _unseen(changes, unit))))
+    return "; ".join(filter(None, (value, change and change + ("" if brief else _unseen(changes, unit)))))
 
 
-def _brief_cell(figures: Sequence[Summary], unit: str) -> str:
-    changes = [figure["change"] for figure in figures if "change" in figure]
-    if not changes:
-        return _spread(figures, unit) or "–"
-    value, _, _ = _spread(figures, unit).partition(" [")
-    return f"{value}; {_spread(changes, unit, signed=True)}"
-
-
-def _spread(figures: Sequence[Summary], unit: str, *, signed: bool = False) -> str:
-    """The mean over seeds, the lowest and the highest bound; '' where nothing is known."""
+def _spread(figures: Sequence[Summary], unit: str, *, signed: bool = False, bounds: bool = True) -> str:
+    """The mean over seeds, with `bounds` the lowest and the highest bound; '' where nothing is known."""
     values, lows, highs = ([f[key] for f in figures if f[key] is not None] for key in ("value", "low", "high"))
     if not values:
         return ""
@@ -147,7 +137,7 @@ def _spread(figures: Sequence[Summary], unit: str, *, signed: bool = False) -> s
         return f"{scale * number:{'+' if signed else ''}.{digits}f}"
 
     told = shown(fmean(values)) + (" %" if unit == "share" and not signed else "")
-    return f"{told} [{shown(min(lows))}, {shown(max(highs))}]" if lows and highs else told
+    return f"{told} [{shown(min(lows))}, {shown(max(highs))}]" if bounds and lows and highs else told
 
 
 def _unseen(changes: Sequence[Summary], unit: str) -> str:
