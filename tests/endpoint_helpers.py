@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -71,15 +71,15 @@ def serving(react: Callable[[dict[str, Any], int], Reaction]) -> Iterator[Server
                 server.most_at_once = max(server.most_at_once, server.at_once)
             try:
                 assert self.path == "/v1/chat/completions", self.path
-                self._do(react(body, number))
-            except OSError:
-                pass  # the client has gone
+                reaction = react(body, number)
+                time.sleep(reaction.delay)
             finally:
                 with lock:
-                    server.at_once -= 1
+                    server.at_once -= 1  # before the answer is out, which lets the client send its next request
+            with suppress(OSError):  # the client has gone
+                self._do(reaction)
 
         def _do(self, reaction: Reaction) -> None:
-            time.sleep(reaction.delay)
             if reaction.hang_up:
                 self.close_connection = True
                 self.connection.close()
