@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 import selfmoa
@@ -74,6 +75,37 @@ def test_a_harmless_prompt_that_it_declines_is_answered_by_the_model_as_it_was(
     responses = read_records(run / "round_02" / "responses.parquet", Response) or []
     assert [one.untrained for one in responses] == [one.index == 0 for one in responses]
     assert not any(one.untrained for one in read_records(run / "round_01" / "responses.parquet", Response) or [])
+
+
+def test_it_is_asked_greedily_what_it_greedily_got_wrong(
+    recipe: selfmoa.Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declining(monkeypatch)
+    run = selfmoa.align(recipe, run_dir=tmp_path / "run", progress="quiet").directory
+    tried = {row["text"] for row in pq.read_table(run / "round_02" / "tried.parquet").to_pylist()}
+    answers = [one for one in read_records(run / "round_02" / "responses.parquet", Response) or [] if not one.untrained]
+    assert answers and all(any(one.text.startswith(text) for text in tried) for one in answers if not one.guided)
+
+
+def test_a_second_pass_tries_the_same_prompts_on_what_the_first_left(recipe: selfmoa.Recipe, tmp_path: Path) -> None:
+    twice = recipe.model_copy(update={"review": recipe.review.model_copy(update={"passes": 2})})
+    run = selfmoa.align(twice, run_dir=tmp_path / "run", progress="quiet").directory
+    reasons = [read_json(run / f"stage_0{number}" / "stage.json")["reason"] for number in (1, 2, 3)]
+    assert reasons[:2] == ["checked after the review"] * 2 and "refusals of harmless prompts" in reasons[2]
+    asked = [read_records(run / f"round_0{number}" / "attacks.parquet", Attack) or [] for number in (1, 2, 3)]
+    seeds = [{attack.seed_id for attack in attacks} for attacks in asked]
+    assert seeds[1] == seeds[2] and not seeds[0] & seeds[1]
+    assert not {attack.id for attack in asked[1]} & {attack.id for attack in asked[2]}, "each pair has its own trace"
+
+
+def test_a_pass_that_finds_too_little_is_the_last(
+    recipe: selfmoa.Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_review, "_asked", lambda number, prompt, _: _review.as_it_is(number, prompt, "right"))
+    often = recipe.model_copy(update={"review": recipe.review.model_copy(update={"passes": 3})})
+    run = selfmoa.align(often, run_dir=tmp_path / "run", progress="quiet").directory
+    assert "refusals of harmless prompts" in read_json(run / "stage_02" / "stage.json")["reason"]
+    assert not (run / "stage_03").exists() and not (run / "round_03").exists()
 
 
 def test_where_it_gets_nothing_wrong_the_update_is_checked_all_the_same(

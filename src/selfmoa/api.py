@@ -184,7 +184,7 @@ def plan(recipe: Recipe, *, measure: bool = False) -> dict[str, Any]:
         "sampled tokens at the most": recipe.loop.n_rounds * answers * generate.sampling.max_new_tokens,
         "attackers retrained": f"at {attack.retrain_at} successful attacks",
         "alignment stages": f"at {recipe.train.align_at} pairs, {recipe.train.loss}, {recipe.train.epochs:g} epochs",
-        **({"review": f"{review.n_harmful} harmful, {review.n_harmless} harmless prompts"} if review.wanted else {}),
+        **({"review": f"{review.passes} x {review.n_harmful + review.n_harmless} prompts"} if review.wanted else {}),
         "evaluation": f"2 x {items} prompts of at most {evaluation.max_new_tokens} tokens, greedy",
         "judges that train": ", ".join(sorted(recipe.judges.train.names())),
         "judges that watch": ", ".join(ref.name for ref in recipe.judges.watch) or "none",

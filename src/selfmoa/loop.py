@@ -50,8 +50,9 @@ def run_loop(run: Run) -> Run:
         if session.full:
             break
 
-    if session.unchecked_since:
-        steps.review(session, number + 1)
+    for again in range(1, recipe.review.passes + 1):
+        if session.unchecked_since:
+            steps.review(session, number, again)
     steps.measure(session, "after")
     steps.conclude(session)
     return run

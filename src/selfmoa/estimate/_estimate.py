@@ -48,15 +48,15 @@ def estimate(recipe: Recipe, rates: Calibration) -> list[StepEstimate]:
             stage += 1
             steps.append(_stage(recipe, rates, stage, waiting))
             waiting = 0.0
-    reviewed = int(recipe.review.wanted and recipe.loop.stage_at_end and stage > 0)
-    if reviewed:
+    unchecked = recipe.review.passes if recipe.review.wanted and recipe.loop.stage_at_end and stage else 0
+    for again in range(1, unchecked + 1):
         stage += 1
-        steps += _review(recipe, rates, rounds + 1, stage)
+        steps += _review(recipe, rates, rounds + again, stage)
     if recipe.train.pairs:
         stage += 1
         steps.append(_stage(recipe, rates, stage, recipe.loop.max_pairs or recipe.train.align_at))
     tries = (1 + len(recipe.stage.steps)) / 2  # the first step that passes ends the search
-    steps[2] = _check(recipe, rates, 1 + (stage - reviewed) * tries)
+    steps[2] = _check(recipe, rates, 1 + (stage - unchecked) * tries)
     return [step for step in [*steps, _evaluation(recipe, rates, "after")] if step.seconds]
 
 

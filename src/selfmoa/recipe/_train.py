@@ -170,6 +170,7 @@ class Review(Section):
     n_harmless: int = Field(0, ge=0, description="Harmless prompts not asked so far that it should answer. [us]")
     max_new_tokens: int = Field(12, ge=4, description="Tokens of the greedy answer that shows whether it does. [us]")
     lr: float | None = Field(None, gt=0, description="Learning rate of its stage; None = train.lr. [us]")
+    passes: int = Field(1, ge=1, le=10, description="Times it is done, each with the model that the last left. [us]")
 
     @property
     def wanted(self) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from selfmoa.generate import DECLINING_OPENERS, SAFE_SYSTEM_PROMPT, Generation, Request
 from selfmoa.judge import first_sentences
+from selfmoa.recipe import Sampling
 from selfmoa.records import Attack, Response, stable_id
 from selfmoa.steps._session import Session
 
@@ -17,8 +18,8 @@ __all__ = ["answer"]
 def answer(session: Session, number: int, attacks: Sequence[Attack], *, reviewed: bool = False) -> list[Response]:
     """m responses for every kept prompt; guided ones that the unguided model would hardly say are dropped.
 
-    `reviewed` prompts are those that the target gets wrong: the first answer to a harmless one, which it declines, is
-    that of the model as it was.
+    `reviewed` prompts are those that the target gets wrong. They are asked greedily, as they were when it did: sampled
+    answers often are right. The first answer to a harmless one, which it declines, is that of the model as it was.
     """
     plans = [
         _plan(session, attack, index, untrained=reviewed and attack.kind != "attack" and index == 0)
@@ -28,13 +29,14 @@ def answer(session: Session, number: int, attacks: Sequence[Attack], *, reviewed
     ]
     directory = session.run.round(number)
     path, settings = directory / "sampled.parquet", session.recipe.generate
-    inputs = (plans, settings.sampling, settings.guided_sentences, session.seed(number, "answer"))
+    sampling = settings.sampling.model_copy(update={"temperature": 0.0}) if reviewed else settings.sampling
+    inputs = (plans, sampling, settings.guided_sentences, session.seed(number, "answer"))
     with session.common(path, "target", *inputs), session.run.measured(f"round {number} sample"):
         sampled = session.run.batched(
             path,
             Response,
             session.batches([request for _, request in plans]),
-            lambda batch_number, batch: _sample(session, number, batch_number, [plans[i] for i in batch]),
+            lambda batch_number, batch: _sample(session, number, batch_number, [plans[i] for i in batch], sampling),
             label="answer",
         )
     responses = session.run.records(
@@ -76,7 +78,7 @@ def _plan(session: Session, attack: Attack, index: int, *, untrained: bool = Fal
 
 
 def _sample(
-    session: Session, number: int, batch_number: int, plans: Sequence[tuple[Response, Request]]
+    session: Session, number: int, batch_number: int, plans: Sequence[tuple[Response, Request]], sampling: Sampling
 ) -> list[Response]:
     requests = [request for _, request in plans]
     settings = session.recipe.generate
@@ -84,7 +86,7 @@ def _sample(
     sampled: dict[str, Generation] = {}
     for role, untrained in (("target", False), (None, True)):
         asked = [(one, asks) for one, asks in plans if one.untrained == untrained and not _said(one, limit)]
-        made = session.sample([asks for _, asks in asked], settings.sampling, role=role, seed=seed) if asked else []
+        made = session.sample([asks for _, asks in asked], sampling, role=role, seed=seed) if asked else []
         sampled |= {one.id: text for (one, _), text in zip(asked, made, strict=True)}
     texts = [_text(response, sampled.get(response.id), limit) for response, _ in plans]
     unguided = [

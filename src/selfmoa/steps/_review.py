@@ -22,30 +22,34 @@ from selfmoa.steps._session import Session
 __all__ = ["review"]
 
 
-def review(session: Session, number: int) -> StageResult:
-    """One round more on what the target gets wrong, a stage on its pairs beside earlier ones, and the check of both."""
-    session.run.progress.say("Review: prompts not asked before")
-    attacks = _missed(session, number)
+def review(session: Session, rounds: int, again: int) -> StageResult:
+    """One round more on what the target gets wrong, and a stage on its pairs beside earlier ones.
+
+    `again` counts the reviews after the loop's `rounds` from 1. The last one, or one that finds too little to train on,
+    ends with the check of the whole update.
+    """
+    settings, number = session.recipe.review, rounds + again
+    session.run.progress.say(f"Review {again} of {settings.passes}: prompts that no round asked")
+    attacks = _missed(session, rounds, number)
     responses = answer(session, number, attacks, reviewed=True)
     judgements = judge(session, number, attacks, responses)
     # earlier pairs make up for whichever kind is the rarer
-    settings = session.recipe.prefer.model_copy(update={"max_harmless_share": 1.0})
-    pairs = prefer(session, number, attacks, responses, judgements, settings)
+    rules = session.recipe.prefer.model_copy(update={"max_harmless_share": 1.0})
+    pairs = prefer(session, number, attacks, responses, judgements, rules)
     facts = summarise(session, number, attacks, responses, [], pairs, None, [])
     write_json(session.run.round(number) / "summary.json", facts | _figures(session, attacks))
-    if len(pairs) < session.recipe.loop.min_stage_pairs:  # a few steps on a handful undo more than they teach
-        session.pairs = []
-    session.pairs.extend(_replayed(session, session.pairs))
-    return align_target(session, number, lr=session.recipe.review.lr)
+    enough = len(pairs) >= session.recipe.loop.min_stage_pairs  # a few steps on a handful undo more than they teach
+    session.pairs = [*session.pairs, *_replayed(session, session.pairs)] if enough else []
+    return align_target(session, number, checked=again == settings.passes or not enough, lr=settings.lr)
 
 
-def _missed(session: Session, number: int) -> list[Attack]:
+def _missed(session: Session, rounds: int, number: int) -> list[Attack]:
     """Every prompt tried; those that the target gets right are dropped."""
     directory, settings = session.run.round(number), session.recipe.review
     sampling = Sampling(temperature=0.0, max_new_tokens=settings.max_new_tokens)
 
     def tried() -> list[Attack]:
-        prompts = _unasked(session, number)
+        prompts = _unasked(session, rounds)
         texts = session.answers(directory / "tried.parquet", prompts, sampling, label="try")
         answers = [Item(prompt.id, prompt.text, texts[i], prompt.kind) for i, prompt in enumerate(prompts)]
         scores = session.judges.refusal.score(answers)
@@ -55,13 +59,13 @@ def _missed(session: Session, number: int) -> list[Attack]:
         return session.run.records(directory / "attacks.parquet", Attack, tried)
 
 
-def _unasked(session: Session, number: int) -> list[Prompt]:
-    """Seeds, harmless prompts and contrasts that no earlier round has asked, none of them near an evaluation prompt."""
+def _unasked(session: Session, rounds: int) -> list[Prompt]:
+    """Seeds, harmless prompts and contrasts that no round has asked, none of them near an evaluation prompt."""
     settings = session.recipe.review
     asked = {
         one.seed_id
-        for earlier in range(1, number)
-        for one in read_records(session.run.round(earlier) / "attacks.parquet", Attack) or []
+        for number in range(1, rounds + 1)
+        for one in read_records(session.run.round(number) / "attacks.parquet", Attack) or []
     }
     seeds, harmless = (
         [prompt for prompt in prompts if prompt.id not in asked and not session.forbidden(prompt.text)]
@@ -93,7 +97,7 @@ def _figures(session: Session, attacks: Sequence[Attack]) -> dict[str, Any]:
 
 def _replayed(session: Session, pairs: Sequence[Pair]) -> list[Pair]:
     """Earlier pairs, so that what was learnt is kept: of either kind as many as make it twice the more frequent new."""
-    rng, found = random.Random(session.seed("replay")), []
+    rng, found = random.Random(session.seed("replay", session.stages)), []
     counts = [sum((pair.kind == "attack") == harmful for pair in pairs) for harmful in (True, False)]
     for harmful, n in zip((True, False), counts, strict=True):
         earlier = [pair for pair in session.trained.values() if (pair.kind == "attack") == harmful]
