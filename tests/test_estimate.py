@@ -37,7 +37,7 @@ def _seconds(recipe: Recipe, rates: Calibration = RATES) -> dict[str, float]:
 def test_every_step_of_the_loop_is_named_as_it_is_measured() -> None:
     names = set(_seconds(recipes.load("demo", ["train.align_at=64"])))
     rounds = {f"round {number} {part}" for number in (1, 2) for part in ("attack", "sample", "score")}
-    review = {f"round {number} {part}" for number in (3, 4) for part in ("try", "sample", "score")}
+    review = {f"round {number} {part}" for number in (3, 4, 5) for part in ("try", "sample", "score")}
     assert names == rounds | review | {
         "prepare",
         "evaluate before",
@@ -48,6 +48,7 @@ def test_every_step_of_the_loop_is_named_as_it_is_measured() -> None:
         "stage 2 train",
         "stage 3 train",
         "stage 4 train",
+        "stage 5 train",
         "evaluate after",
     }
 
@@ -73,8 +74,8 @@ def test_the_figures_are_the_recipes_work() -> None:
     longer = _seconds(recipes.load("demo", ["loop.n_rounds=4"]))
     assert sum(longer.values()) > 1.3 * sum(_seconds(recipe).values())
     most, none = (_seconds(recipes.load("demo", [f"review.{name}=0" for name in names])) for names in ((), BOTH))
-    reviews = {f"round {number} {part}" for number in (3, 4) for part in ("try", "sample", "score")}
-    assert most.keys() - none.keys() == reviews | {"stage 2 train", "stage 3 train"}
+    reviews = {f"round {number} {part}" for number in (3, 4, 5) for part in ("try", "sample", "score")}
+    assert most.keys() - none.keys() == reviews | {f"stage {number} train" for number in (2, 3, 4)}
     assert most["stage checks"] == none["stage checks"], "the stage before a review is not checked"
     without = _seconds(recipes.load("demo", ["stage.check=false", "attack.hide=false"]))
     assert not {"stage checks", "train hider"} & set(without)

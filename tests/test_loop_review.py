@@ -22,7 +22,11 @@ from selfmoa.steps import _review
 def recipe(tiny_model_dir: Path, tmp_path: Path) -> selfmoa.Recipe:
     need_judge_data()
     options = [*tiny_overrides(tmp_path, tiny_model_dir), "attack.min_harm=0", "loop.n_rounds=1", "judges.watch=[]"]
-    options += ["review={n_harmful: 6, n_harmless: 6, lr: 1.0e-4}", "stage.steps=[1.0]", "prefer.perturbations=[]"]
+    options += [
+        "review={n_harmful: 6, n_harmless: 6, lr: 1.0e-4, passes: 1, min_pairs: 2}",
+        "stage.steps=[1.0]",
+        "prefer.perturbations=[]",
+    ]
     options += ["prefer.coherence_min=0", "prefer.unsafe_max_undeclined=0.91", "seeds.own=0"]
     return recipes.load("demo", options)
 

@@ -171,6 +171,7 @@ class Review(Section):
     max_new_tokens: int = Field(12, ge=4, description="Tokens of the greedy answer that shows whether it does. [us]")
     lr: float | None = Field(None, gt=0, description="Learning rate of its stage; None = train.lr. [us]")
     passes: int = Field(1, ge=1, le=10, description="Times it is done, each with the model that the last left. [us]")
+    min_pairs: int = Field(8, ge=2, description="With fewer new pairs it trains nothing and is the last. [us]")
 
     @property
     def wanted(self) -> bool:

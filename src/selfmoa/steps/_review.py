@@ -38,7 +38,7 @@ def review(session: Session, rounds: int, again: int) -> StageResult:
     pairs = prefer(session, number, attacks, responses, judgements, rules)
     facts = summarise(session, number, attacks, responses, [], pairs, None, [])
     write_json(session.run.round(number) / "summary.json", facts | _figures(session, attacks))
-    enough = len(pairs) >= session.recipe.loop.min_stage_pairs  # a few steps on a handful undo more than they teach
+    enough = len(pairs) >= settings.min_pairs  # a few steps on a handful undo more than they teach
     session.pairs = [*session.pairs, *_replayed(session, session.pairs)] if enough else []
     return align_target(session, number, checked=again == settings.passes or not enough, lr=settings.lr)
 
