@@ -119,6 +119,7 @@ def test_where_it_gets_nothing_wrong_the_update_is_checked_all_the_same(
     run = selfmoa.align(recipe, run_dir=tmp_path / "run", progress="quiet").directory
     second = read_json(run / "stage_02" / "stage.json")
     assert second["n_pairs"] == 0 and second["train_loss"] is None
+    assert "stage_02/metrics.jsonl" not in (run / "report.html").read_text(), "it is not missing"
     assert "refusals of harmless prompts" in second["reason"]
 
 

@@ -263,7 +263,8 @@ def curves(run: RunData) -> list[Row]:
             everything = (read_lines(run.directory / "metrics.jsonl") or []) if everything is None else everything
             rows = [row for row in everything if row.get("stage") == step.number]
         if not rows:
-            run.note(f"{step.directory.name}/metrics.jsonl")
+            if step.summary.get("n_pairs") != 0:  # without pairs nothing is trained, only checked
+                run.note(f"{step.directory.name}/metrics.jsonl")
             continue
         rows = sorted((row for row in rows if number(row.get("step")) is not None), key=lambda row: row["step"])
         validation = [row for row in rows if row.get("split") == "validation"]
