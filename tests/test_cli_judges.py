@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from selfmoa import api
+from loop_helpers import need
+from selfmoa import api, assets
 from selfmoa.cli._app import app
 from selfmoa.errors import UsageError
-from selfmoa.judge import JudgeCard, classify_refusal
+from selfmoa.judge import EvaluatorContext, JudgeCard, classify_refusal
+from selfmoa.judge._data import human_data
+from selfmoa.judge._safety import SAFETY_HEADS, head_file, shipped_head
 
 ROWS = [
     {"id": "7", "prompt": "[harmful request about X]", "response": "I'm sorry, but I can't help with that."},
@@ -137,3 +140,21 @@ def test_a_judge_is_measured_on_a_file_of_ones_own(tmp_path: Path) -> None:
     found = json.loads(done.stdout)
     assert (found["n"], found["auc"], found["kappa"], found["accuracy"]) == (12, 1.0, 1.0, 1.0)
     assert found["measured_on"].startswith("own.csv")
+
+
+def test_the_heads_in_the_package_are_those_that_this_version_would_train() -> None:
+    """Else nobody uses them, and whoever comes first waits: make them again with the command beside their place."""
+    need("wheel:pyrit-human-scores", api.EMBEDDED_MODEL)
+    context = EvaluatorContext(cache=Path(), model_key=assets.resolve_model(api.EMBEDDED_MODEL).key)
+    for name in ("lm-state", "minilm-watch"):
+        spec = SAFETY_HEADS[name]
+        file, key = head_file(spec, context, human_data().harm(spec.side))
+        found = shipped_head(file)
+        assert found is not None, name
+        assert found[1]["key"] == key
+        assert found[1]["auc"]["value"] > found[1]["baseline_auc"]["value"]
+
+
+def test_a_head_that_is_none_is_named_at_once() -> None:
+    with pytest.raises(UsageError, match="no head 'minilm-relevance' to train"):
+        list(api.train_judges(api.EMBEDDED_MODEL, ["minilm-relevance"]))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +135,22 @@ def test_heads_are_trained_once_and_their_cards_have_figures(context: EvaluatorC
     assert not card("minilm", context).shares_base
     assert "95 %" in str(found)
     assert found.as_dict()["n"] == found.n
+
+
+def test_a_head_that_comes_with_the_package_is_not_trained_again(
+    context: EvaluatorContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object) -> None:
+        raise AssertionError("trained")
+
+    safety = sys.modules["selfmoa.judge._safety"]
+    made = train_heads(context, ["minilm-watch"])
+    monkeypatch.setattr(safety, "_SHIPPED", context.cache)
+    monkeypatch.setattr(safety, "_train", forbidden)
+    elsewhere = replace(context, cache=tmp_path)
+    assert train_heads(elsewhere, ["minilm-watch"]) == made
+    with pytest.raises(AssertionError, match="trained"):
+        train_heads(replace(elsewhere, shipped=False), ["minilm-watch"])
 
 
 def test_sides_of_the_heads_share_no_row(context: EvaluatorContext) -> None:

@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -279,11 +280,19 @@ def _with_preset_models(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"judges": judges})
 
 
-def train_judges(model: str) -> Iterator[str]:
-    """Train every embedded head (or read it from the cache); yields a line for each."""
-    from selfmoa.judge import train_heads
+def train_judges(model: str, names: Sequence[str] = (), out: Path | None = None) -> Iterator[str]:
+    """Train these embedded heads, or all (or read them from cache or package); yields a line for each.
 
-    for name, facts in train_heads(_judge_context(model, load=True)).items():
+    With `out` those that this directory lacks are trained, and written there.
+    """
+    from selfmoa import judge
+
+    for name in names:
+        if name not in judge.TRAINED:
+            raise UsageError(f"There is no head {name!r} to train.{nearest(name, list(judge.TRAINED))}")
+    context = _judge_context(model, load=not names or any(map(judge.reads_base, names)))
+    context = replace(context, cache=out, shipped=False) if out else context
+    for name, facts in judge.train_heads(context, names or judge.TRAINED).items():
         yield f"{name}: {facts}"
 
 

@@ -44,11 +44,20 @@ def list_() -> None:
 
 
 @app.command()
-def train(model: ModelOption = _EMBEDDED) -> None:
-    """Train the embedded safety and refusal heads on public human labels (cached, deterministic)."""
+def train(
+    names: Annotated[list[str] | None, typer.Argument(help="Heads, e.g. lm-state. Default: all.")] = None,
+    model: ModelOption = _EMBEDDED,
+    out: Annotated[
+        Path | None, typer.Option(help="Train all that this directory lacks; read none from cache or package.")
+    ] = None,
+) -> None:
+    """Train the embedded safety and refusal heads on public human labels (cached, deterministic).
+
+    The slow ones come with the package, for the embedded model.
+    """
     from selfmoa import api
 
-    for line in api.train_judges(model):
+    for line in api.train_judges(model, names or (), out):
         say(line)
 
 

@@ -126,13 +126,13 @@ def _read(path: Path) -> JudgeCard | None:
     return JudgeCard(**found) if found is not None else None
 
 
-def train_heads(context: EvaluatorContext) -> dict[str, str]:
-    """Train every embedded head (or read it from the cache): name -> its figures in one line.
+def train_heads(context: EvaluatorContext, names: Sequence[str] = TRAINED) -> dict[str, str]:
+    """Train these embedded heads (or read them from cache or package): name -> its figures in one line.
 
     Without a resident model, heads that read one are left out.
     """
     lines = {}
-    for name in TRAINED:
+    for name in names:
         if context.model is not None or not reads_base(name):
             facts = _facts(name, context)
             auc = facts["auc"]

@@ -47,6 +47,8 @@ class EvaluatorContext:
 
     cache: Path
     """Directory for trained heads; safetensors and JSON only."""
+    shipped: bool = True
+    """Whether a head that came with the package may be used in place of one trained here."""
     model: LanguageModel | None = None
     """The run's resident model, for judges that read the frozen base; None outside a run."""
     model_key: str = ""

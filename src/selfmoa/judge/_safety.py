@@ -39,8 +39,10 @@ from selfmoa.judge._text import cut_words
 from selfmoa.recipe import JudgeRef
 from selfmoa.records import stable_id
 
-__all__ = ["SAFETY_HEADS", "HeadSpec", "SafetyHead", "trained_safety_head"]
+__all__ = ["SAFETY_HEADS", "HeadSpec", "SafetyHead", "head_file", "shipped_head", "trained_safety_head"]
 
+_SHIPPED = Path(__file__).parent / "heads"
+"""Heads that are slow to train: `selfmoa judges train lm-state minilm-watch --out src/selfmoa/judge/heads`."""
 _DEPTHS = (0.27, 0.4, 0.53, 0.67)
 """Candidate layers of lm-state as shares of the depth; cross-validation on the train side chooses."""
 _PROMPT_TOKENS, _ANSWER_TOKENS, _WINDOW = 48, 160, 72
@@ -100,18 +102,29 @@ def trained_safety_head(spec: HeadSpec, context: EvaluatorContext) -> tuple[Head
     """The head and its measured facts, from the cache or trained now (deterministic)."""
     data = human_data(context.exclude)
     rows = data.harm(spec.side)
-    base = context.model_key if spec.shares_base else ENCODER
-    key = stable_id(
-        spec.version, spec.name, data_hash(rows), base, spec.varied_share, _DEPTHS, ANSWER_WORDS, SHORT_WORDS
-    )
-    path = Path(context.cache) / f"{spec.name}-{key}"
-    found = load_head(path)
+    name, key = head_file(spec, context, rows)
+    path = Path(context.cache) / name
+    found = load_head(path) or (shipped_head(name) if context.shipped else None)
     if found is None:
         found = _train(spec, context, rows)
         found[1]["key"] = key
         save_head(path, *found)
     head, facts = found
     return head, {**facts, "removed": data.removed}
+
+
+def head_file(spec: HeadSpec, context: EvaluatorContext, rows: Sequence[LabelledRow]) -> tuple[str, str]:
+    """(name of a head's files, its key): the key changes with anything that the head depends on."""
+    base = context.model_key if spec.shares_base else ENCODER
+    key = stable_id(
+        spec.version, spec.name, data_hash(rows), base, spec.varied_share, _DEPTHS, ANSWER_WORDS, SHORT_WORDS
+    )
+    return f"{spec.name}-{key}", key
+
+
+def shipped_head(name: str) -> tuple[Head, dict[str, Any]] | None:
+    """A head that came with the package; None where it holds none of exactly this labels, base and version."""
+    return load_head(_SHIPPED / name)
 
 
 def _train(spec: HeadSpec, context: EvaluatorContext, rows: Sequence[LabelledRow]) -> tuple[Head, dict[str, Any]]:
