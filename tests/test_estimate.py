@@ -77,6 +77,7 @@ def test_the_figures_are_the_recipes_work() -> None:
     reviews = {f"round {number} {part}" for number in (3, 4, 5) for part in ("try", "sample", "score")}
     assert most.keys() - none.keys() == reviews | {f"stage {number} train" for number in (2, 3, 4)}
     assert most["stage checks"] == none["stage checks"], "the stage before a review is not checked"
+    assert most["round 3 sample"] > most["round 4 sample"] == most["round 5 sample"], "less is left to find"
     without = _seconds(recipes.load("demo", ["stage.check=false", "attack.hide=false"]))
     assert not {"stage checks", "train hider"} & set(without)
 

@@ -14,8 +14,9 @@ __all__ = ["StepEstimate", "estimate", "estimated", "store_estimate"]
 
 _PAIRED = 0.65
 """Of the pairs that a round's prompts could give, the share that they do; 0.63 to 0.71 in the demo's rounds."""
-_WRONG = 0.08
-"""Of the prompts that a review tries, the share that the aligned model gets wrong; as many earlier pairs join them."""
+_WRONG, _STILL_WRONG = 0.08, 0.035
+"""Of the prompts that the first review, and any later one, tries: the share that the aligned model gets wrong; as many
+earlier pairs join them. 0.05 to 0.09 and 0.03 to 0.04 in the demo's runs."""
 _PASSES = 3
 """Times that the resident model reads an answer to be scored: with its prompt, without it, for its states."""
 _PASSES_GATE = 0.2
@@ -51,7 +52,7 @@ def estimate(recipe: Recipe, rates: Calibration) -> list[StepEstimate]:
     unchecked = recipe.review.passes if recipe.review.wanted and recipe.loop.stage_at_end and stage else 0
     for again in range(1, unchecked + 1):
         stage += 1
-        steps += _review(recipe, rates, rounds + again, stage)
+        steps += _review(recipe, rates, rounds + again, stage, _WRONG if again == 1 else _STILL_WRONG)
     if recipe.train.pairs:
         stage += 1
         steps.append(_stage(recipe, rates, stage, recipe.loop.max_pairs or recipe.train.align_at))
@@ -130,12 +131,12 @@ def _round(recipe: Recipe, rates: Calibration, number: int) -> list[StepEstimate
     ]
 
 
-def _review(recipe: Recipe, rates: Calibration, number: int, stage: int) -> list[StepEstimate]:
+def _review(recipe: Recipe, rates: Calibration, number: int, stage: int, wrong: float) -> list[StepEstimate]:
     tried = recipe.review.n_harmful + recipe.review.n_harmless
     return [
         _sampled(f"round {number} try", rates, tried, recipe.review.max_new_tokens, 0),
-        *_answered(recipe, rates, number, _WRONG * tried),
-        _stage(recipe, rates, stage, 2 * _WRONG * tried),
+        *_answered(recipe, rates, number, wrong * tried),
+        _stage(recipe, rates, stage, 2 * wrong * tried),
     ]
 
 
