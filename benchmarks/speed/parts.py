@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -150,7 +150,7 @@ def training(model: LanguageModel, pairs: Sequence[Pair], settings: Train, repea
 
 
 def growth(model: LanguageModel, prompts: Sequence[str], repeats: int) -> dict[str, dict[str, float]]:
-    """Milliseconds a sampled token at 1x, 2x, 4x the prompts and 1x, 2x, 4x the length; medians."""
+    """Milliseconds a sampled token at 1x, 2x, 4x the prompts and 1x, 2x, 4x the length, medians; weights by roles."""
 
     def cost(n: int, length: int) -> float:
         drawn = Sampling(temperature=0.7, top_p=0.9, max_new_tokens=length)
@@ -165,4 +165,19 @@ def growth(model: LanguageModel, prompts: Sequence[str], repeats: int) -> dict[s
     return {
         "prompts (ms a token)": {f"{times}x": cost(8 * times, 24) for times in (1, 2, 4)},
         "length (ms a token)": {f"{times}x": cost(8, 16 * times) for times in (1, 2, 4)},
+        "roles (MB of weights)": _weights(model),
     }
+
+
+def _weights(model: LanguageModel) -> dict[str, float]:
+    """MB of weights that one trained role needs, and all four: the reference is the base, the others are adapters."""
+
+    def size(weights: Iterable[torch.Tensor]) -> float:
+        return sum(one.numel() * one.element_size() for one in weights) / 2**20
+
+    for role in ("expander", "hider"):
+        model.add_role(role)
+    adapters = {role: size(model.adapter_parameters(role).values()) for role in ("target", "expander", "hider")}
+    everything = size(model.net.parameters())
+    one = everything - adapters["expander"] - adapters["hider"]
+    return {"target on the base": round(one, 1), "and expander and hider": round(everything, 1)}
