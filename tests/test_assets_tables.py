@@ -46,6 +46,7 @@ def test_every_table_has_the_common_columns_and_nothing_excluded(ref: str) -> No
         ("strongreject", 313),
         ("rho-edgy-benign", 150),
         ("rho-minimal-pairs", 150),
+        ("rho-toxigen", 182),
         ("rho-facts", 206),
         ("rho-math", 100),
         ("ifbench", 294),
@@ -80,6 +81,16 @@ def test_minimal_pairs_are_questions_and_split_by_domain() -> None:
     assert min(len(loop), len(evaluation)) > 50
     harmful = table("rho-minimal-pairs", prompt="harmful")
     assert [row["prompt"] for row in harmful] == [row["harmful"] for row in rows]
+
+
+def test_toxic_and_harmless_statements_are_asked_for_in_the_same_words_about_the_same_people() -> None:
+    toxic, harmless = (load_table(DataRef(ref="wheel:rho-toxigen", where={"toxic": which})) for which in ("yes", "no"))
+    assert min(len(toxic), len(harmless)) > 80
+    assert {row["hazard"] for row in toxic} == {"hate"} and "hate" not in {row["hazard"] for row in harmless}
+    openings = [Counter(" ".join(row["prompt"].split()[:3]) for row in rows) for rows in (toxic, harmless)]
+    assert openings[0].keys() == openings[1].keys()
+    assert len({row["group"] for row in toxic} & {row["group"] for row in harmless}) > 8
+    assert not [row for row in (*toxic, *harmless) if "http" in row["prompt"] or len(row["prompt"].split()) > 34]
 
 
 def test_templates_have_one_slot_and_enough_are_short() -> None:

