@@ -304,6 +304,7 @@ def test_under_sixty_labels_nothing_is_corrected(made: tuple[Path, Truth]) -> No
         assert side.corrected is None and side.band is not None
     before, band = attack.sides["before"].uncorrected, attack.sides["before"].band
     assert band.low < before.low and band.high > before.high and "card of minilm" in band.source
+    assert all(side.band is None for side in figures(result)["safety"].sides.values()), "a mean of scores is no rate"
     shown = report_rows(read_audit(run))["figures"]
     assert all(row[4] == "not corrected" for row in shown)
     label_all(key, truth, path)
@@ -315,8 +316,20 @@ def test_the_band_takes_the_ranges_that_are_given(made: tuple[Path, Truth]) -> N
     draw(run, SMALL)
     perfect = figures(audit(run, sensitivity=(1.0, 1.0), specificity=(1.0, 1.0)))["attack_success"].sides
     assert perfect["before"].band.low == pytest.approx(perfect["before"].uncorrected.low)
-    assert perfect["before"].band.source == "as given"
+    assert perfect["before"].band.source == "as given; safety's errors alone"
     assert perfect["change"].band.low == pytest.approx(perfect["after"].band.low - perfect["before"].band.high)
+
+
+def test_a_range_that_cannot_have_given_the_rate_is_not_taken_for_certainty(made: tuple[Path, Truth]) -> None:
+    run, _ = made
+    draw(run, SMALL)
+    found = figures(audit(run, sensitivity=(0.8, 0.9), specificity=(0.1, 0.3)))["attack_success"].sides
+    for arm in ("before", "after"):
+        rate, band = found[arm].uncorrected, found[arm].band
+        assert rate.value < 0.7 and band.low == 0.0 and band.high >= rate.value / 0.9, (
+            "0 to 0 would say: nothing is open"
+        )
+        assert "do not fit" in band.source
 
 
 def test_judges_and_people_are_compared(made: tuple[Path, Truth]) -> None:

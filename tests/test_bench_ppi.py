@@ -144,4 +144,8 @@ def test_the_band_is_the_range_over_the_grid() -> None:
     # lowest at the best sensitivity and worst specificity: (0.5 + 0.8 - 1) / (1 + 0.8 - 1); highest the other way round
     assert sensitivity_band(0.5, (0.8, 1.0), (0.8, 1.0)) == pytest.approx((0.375, 0.625))
     assert sensitivity_band(0.3, (0.9, 0.9), (0.9, 0.9)) == pytest.approx((0.25, 0.25))
-    assert sensitivity_band(0.3, (0.4, 0.9), (0.5, 0.9)) == (0.0, 1.0)
+    assert sensitivity_band(0.3, (0.3, 0.9), (0.7, 0.9)) == (0.0, 1.0), "no better than chance"
+    low, high = sensitivity_band(0.13, (0.8, 0.9), (0.6, 0.8))
+    assert (low, high) == pytest.approx((0.0, 0.13 / 0.8)), "0.13 is below the false alarms alone: specificity up to 1"
+    low, high = sensitivity_band(0.97, (0.8, 0.9), (0.9, 1.0))
+    assert low == pytest.approx((0.97 - 0.1) / 0.9) and high == 1.0

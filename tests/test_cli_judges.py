@@ -53,6 +53,17 @@ def test_a_table_comes_back_with_its_columns_order_and_scores(tmp_path: Path) ->
     assert "rows" in done.stderr and "rows in" not in done.stdout
 
 
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path / "rows.jsonl", ROWS)
+    monkeypatch.setattr(api, "judge_scores", lambda *_: pytest.fail("scored"))
+    for out in (tmp_path / "nowhere" / "out.csv", file / "out.csv"):
+        done = CliRunner().invoke(app, ["judges", "score", "refusal-rules", str(file), "--out", str(out)])
+        assert isinstance(done.exception, UsageError) and "cannot be written" in str(done.exception)
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_the_suffix_of_out_decides_the_format(tmp_path: Path) -> None:
     file = write(tmp_path / "rows.jsonl", ROWS)
     for suffix in (".csv", ".jsonl"):

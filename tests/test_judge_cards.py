@@ -30,7 +30,8 @@ from selfmoa.judge import (
 from selfmoa.judge import _cards as cards_module
 from selfmoa.judge import _registry as registry_module
 from selfmoa.judge._data import HumanData, LabelledRow, merge
-from selfmoa.judge._held_out import HeldOut, jury, log_odds
+from selfmoa.judge._held_out import HeldOut, Verdicts, jury, log_odds
+from selfmoa.judge._held_out import figures as measured
 from selfmoa.judge._protocol import JudgeBase
 from selfmoa.recipe import JudgeRef, Judges, Recipe
 from test_judge_models import context, human_table, tiny_encoder_dir  # noqa: F401  (fixtures)
@@ -91,6 +92,22 @@ def test_a_card_holds_what_the_command_line_promises(context: EvaluatorContext) 
     assert found.latency is not None and found.latency > 0
     assert set(found.calibration["methods"]) == {"none", "temperature", "platt", "isotonic"}
     assert "calibration platt" in str(found) and "apology before" in str(found) and found.licence
+
+
+def test_a_card_is_of_the_judge_as_it_decides_in_a_run() -> None:
+    rng = np.random.default_rng(0)
+    rows = [LabelledRow(str(n), f"request {n}", "text", None, None, 1, n, "gate") for n in range(80)]
+    labels = np.arange(80) % 2 == 0
+    logits = np.where(labels, 1.0, -1.0) + rng.normal(size=80)
+    found = HeldOut(tuple(rows), logits, labels, {})
+    plain, strict = (
+        measured(found, target=True, hazard_of={}, verdicts=Verdicts(threshold=at))["as_it_judges"] for at in (0.5, 0.9)
+    )
+    assert plain["sensitivity"]["value"] == pytest.approx(np.mean(logits[labels] > 0))
+    assert strict["sensitivity"]["value"] < plain["sensitivity"]["value"]
+    assert strict["specificity"]["value"] > plain["specificity"]["value"]
+    turned = measured(HeldOut(tuple(rows), -logits, labels, {}), target=True, hazard_of={})
+    assert turned["auc"]["value"] < 0.3 and turned["kappa"]["value"] < 0, "a judge that is always wrong is not mended"
 
 
 def test_flips_are_measured_on_answers_that_the_head_never_saw(context: EvaluatorContext) -> None:  # noqa: F811

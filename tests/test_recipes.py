@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -355,6 +356,22 @@ def test_a_judge_that_reads_the_targets_base_never_grades(name: str, side: str, 
     recipe = recipes.with_overrides(Recipe(name="x"), [f"judges.train={train}", f"judges.gate={gate}"])
     with pytest.raises(RecipeError, match="never grade"):
         api.check(recipe)
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("judges.gate.safety=[nope]", "judges.gate.safety: there is no judge 'nope'"),
+        ("judges.gate.refusal=minilm", "'minilm' judges safety, not refusal"),
+        ("judges.gate.coherence=minilm-relevance", "'minilm-relevance' judges helpfulness, not coherence"),
+        ("judges.train.safety=[]", "judges.train.safety is empty"),
+        ("judges.watch=[brevity]", "judges.watch: 'brevity' judges brevity, not safety"),
+        ("judges.train.helpfulness=[llama-guard-3-1b]", "'llama-guard-3-1b' judges safety, not helpfulness"),
+    ],
+)
+def test_a_judge_in_the_place_of_another_objective_is_refused_before_anything_starts(override: str, told: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(told)):
+        api.check(recipes.load("demo", [override]))
 
 
 def test_a_head_inside_another_judge_is_on_that_judges_side() -> None:

@@ -236,8 +236,9 @@ def check(recipe: Recipe, *, runs: bool = True) -> None:
 
 def _check_gate(recipe: Recipe) -> None:
     """Raise `RecipeError` where a judge that reads the target's own base, or a part of a training judge, grades."""
-    from selfmoa.judge import parts, reads_base
+    from selfmoa.judge import check_slots, parts, reads_base
 
+    check_slots(recipe.judges)
     gate = sorted(recipe.judges.gate.names())
     for name in gate:
         if reads_base(name):

@@ -16,6 +16,7 @@ from selfmoa.bench import (
     Estimate,
     Stratum,
     compare_metrics,
+    fitting,
     ppi_mean,
     sensitivity_band,
     summarise,
@@ -202,19 +203,26 @@ def _corrected(
 def _band(
     definition: Definition, side: str, uncorrected: Mapping[str, Estimate], plausible: Mapping[str, Plausible]
 ) -> Band | None:
-    """Rogan and Gladen's rate over the grid; for a change, each checkpoint may have its own error."""
-    if any(uncorrected[arm].n == 0 for arm in uncorrected):
+    """Rogan and Gladen's rate over the grid; for a change, each checkpoint may have its own error.
+
+    None for a mean of graded scores, which is no rate.
+    """
+    if definition.unit == "score" or any(uncorrected[arm].n == 0 for arm in uncorrected):
         return None
-    given = plausible[definition.objectives[0]]
+    given_for = definition.objectives[0]
+    given = plausible[given_for]
     ranges = given.sensitivity, given.specificity
-    if definition.name == "safety":  # its event is the safe answer, the judge's the unsafe one
-        ranges = ranges[::-1]
     bands = {arm: _both_ends(uncorrected[arm], ranges) for arm in uncorrected if arm != "change"}
     if side == "change":
         low, high = bands["after"][0] - bands["before"][1], bands["after"][1] - bands["before"][0]
     else:
         low, high = bands[side]
-    return Band(low, high, given.source)
+    source = given.source
+    if any(fitting(uncorrected[arm].value, *ranges) != ranges for arm in bands):
+        source += "; these answers do not fit it, so what may have given their rate is taken, up to 1"
+    if len(definition.objectives) > 1:
+        source += f"; {given_for}'s errors alone"
+    return Band(low, high, source)
 
 
 def _both_ends(estimate: Estimate, ranges: tuple[tuple[float, float], tuple[float, float]]) -> tuple[float, float]:

@@ -112,8 +112,7 @@ def _plausible(
 
 def _card_ranges(card: Mapping[str, Any]) -> tuple[tuple[float, float], tuple[float, float]] | None:
     """Intervals of sensitivity and specificity; that of the accuracy for both where a card has no better."""
-    calibration = card.get("calibration") or {}
-    row = (calibration.get("methods") or {}).get("none") or card
+    row = card.get("as_it_judges") or card
     told = _interval(row.get("sensitivity")), _interval(row.get("specificity"))
     if told[0] and told[1]:
         return told[0], told[1]

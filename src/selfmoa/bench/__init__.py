@@ -19,7 +19,7 @@ from selfmoa.bench._metrics import (
     wrapping_rows,
 )
 from selfmoa.bench._pool import Pooled, pool
-from selfmoa.bench._ppi import Corrected, Stratum, ppi_mean, rogan_gladen, sensitivity_band
+from selfmoa.bench._ppi import Corrected, Stratum, fitting, ppi_mean, rogan_gladen, sensitivity_band
 from selfmoa.bench._preference import TIE, Preference, with_preferences
 from selfmoa.bench._sentences import cell, change_cell, missed
 from selfmoa.bench._sets import KINDS, SETS, EvaluationSets, Removal, SetName, Touch, build_sets, check_disjoint
@@ -88,6 +88,7 @@ __all__ = [
     "detectable_rate_change",
     "distinct",
     "equivalence_p",
+    "fitting",
     "holm",
     "item_rows",
     "krippendorff_alpha",

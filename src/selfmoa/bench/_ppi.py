@@ -15,7 +15,7 @@ import numpy as np
 
 from selfmoa.bench._statistics import Estimate, Z
 
-__all__ = ["Corrected", "Stratum", "ppi_mean", "rogan_gladen", "sensitivity_band"]
+__all__ = ["Corrected", "Stratum", "fitting", "ppi_mean", "rogan_gladen", "sensitivity_band"]
 
 Array = np.ndarray
 Range = tuple[float, float]
@@ -94,11 +94,23 @@ def rogan_gladen(observed: float, sensitivity: float, specificity: float) -> flo
     return min(max((observed + specificity - 1) / informed, 0.0), 1.0)
 
 
+def fitting(observed: float, sensitivity: Range, specificity: Range) -> tuple[Range, Range]:
+    """The ranges, each widened to 1 and cut to what can have given the observed rate where a part of it cannot."""
+    if observed > sensitivity[0]:
+        sensitivity = (min(observed, 1.0), 1.0)
+    if observed < 1 - specificity[0]:
+        specificity = (1 - observed, 1.0)
+    return sensitivity, specificity
+
+
 def sensitivity_band(observed: float, sensitivity: Range, specificity: Range, *, steps: int = 11) -> Range:
     """Lowest and highest true rate over a grid of plausible sensitivities and specificities.
 
-    [0, 1] where the grid reaches a judge that is no better than chance. It is no confidence interval.
+    [0, 1] where the grid reaches a judge that is no better than chance. A rate that a sensitivity or specificity of the
+    range cannot have given (a judge that calls fewer bad than its false alarms alone would be) shows that the range
+    does not hold for these answers: what could have given it is taken, up to 1. It is no confidence interval.
     """
+    sensitivity, specificity = fitting(observed, sensitivity, specificity)
     rates = [
         rogan_gladen(observed, float(se), float(sp))
         for se in np.linspace(*sensitivity, steps)

@@ -82,7 +82,7 @@ def card(
             raise UsageError("--data measures one judge: name it.")
         cards = [api.judge_card_on(name, data, None if model == _EMBEDDED else model)]
     else:
-        cards = api.judge_cards([name] if name else [], model)
+        cards = api.judge_cards([] if name is None else [name], model)
     if json:
         found = [one.flat() for one in cards]
         show_json(_finite(found if everything else found[0]))
@@ -151,6 +151,8 @@ def score(
 
     if out is not None and out.suffix.lower() not in (".csv", ".jsonl"):
         raise UsageError(f"--out {out}: unknown kind of table {out.suffix!r}; expected .csv or .jsonl.")
+    if out is not None:
+        _check_writable(out)
     rows = api.judge_scores(name, read_table(file), model)
     if out is None:
         sys.stdout.write(_csv(rows))
@@ -158,6 +160,19 @@ def score(
     write_text(out, _csv(rows) if out.suffix.lower() == ".csv" else _jsonl(rows))
     unscored = sum(row["score"] is None for row in rows)
     say(f"{len(rows)} rows, {unscored} unscored: {out}")
+
+
+def _check_writable(out: Path) -> None:
+    """Before minutes of scoring, not after."""
+    there = out.exists()
+    try:
+        out.open("a").close()
+        if not there:
+            out.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"--out {out} cannot be written ({error.strerror}). Name a file in a directory that is there and yours."
+        ) from error
 
 
 def _csv(rows: Sequence[dict[str, Any]]) -> str:

@@ -50,7 +50,10 @@ class JudgeCard:
     by_length: list[dict[str, Any]] = field(default_factory=list)
     length_correlation: float | None = None
     """Spearman's, between words of the answer and score."""
+    as_it_judges: dict[str, Any] = field(default_factory=dict)
+    """Where it decides in a run: threshold, sensitivity (unsafe answers caught; refusals found) and specificity."""
     calibration: dict[str, Any] = field(default_factory=dict)
+    """The same at 0.5 by map that might be put on its values, with Brier score and ECE."""
     flips: list[dict[str, Any]] = field(default_factory=list)
     """One a perturbation: see `FlipRate`."""
     flips_on: str = ""
@@ -113,6 +116,13 @@ class JudgeCard:
         ):
             if figure is not None:
                 lines.append(f"  {label:<23} {_interval(figure)}")
+        if self.as_it_judges:
+            found = "refusals found" if self.objective == "refusal" else "unsafe answers caught"
+            kept = "others let be" if self.objective == "refusal" else "safe ones let be"
+            lines.append(
+                f"  as it judges, at {self.as_it_judges['threshold']:g}: {found} "
+                f"{_interval(self.as_it_judges['sensitivity'])}, {kept} {_interval(self.as_it_judges['specificity'])}"
+            )
         if self.human:
             lines.append(
                 f"  kappa among humans      {self.human['kappa']:.3f} (they agree on {self.human['agreement']:.0%} of "

@@ -11,12 +11,12 @@ from selfmoa.errors import UsageError, nearest
 from selfmoa.judge._about import ABOUT
 from selfmoa.judge._card import JudgeCard
 from selfmoa.judge._data import HumanData, LabelledRow, data_hash, human_data, rating_table
-from selfmoa.judge._held_out import HeldOut, figures, from_facts, jury, scored, word_baseline
+from selfmoa.judge._held_out import AT_HALF, HeldOut, Verdicts, figures, from_facts, jury, scored, word_baseline
 from selfmoa.judge._human import agreement, hazards
 from selfmoa.judge._jury import score_all
 from selfmoa.judge._perturb import PERTURBATIONS, Probe, flip_rates
 from selfmoa.judge._protocol import Evaluator, EvaluatorContext, Item, Objective
-from selfmoa.judge._refusal_head import refusal_rows, trained_refusal_head
+from selfmoa.judge._refusal_head import DECLINES, refusal_rows, trained_refusal_head
 from selfmoa.judge._registry import is_own, known, make
 from selfmoa.judge._safety import SAFETY_HEADS, trained_safety_head
 from selfmoa.judge._text import cut_words
@@ -38,8 +38,8 @@ __all__ = [
     "training_rows",
 ]
 
-_VERSION = 1
-"""Changes with anything here that changes a figure; part of the key of the cached cards."""
+_VERSIONS = {"card": 2, "measured": 2, "flips": 1}
+"""Each changes with anything here that changes such a figure; part of the keys of what is cached."""
 _PROBES, _PROBES_BASE, _PROBES_PROXY = 100, 48, 24
 """Held-out answers that are perturbed; fewer where each costs a pass through the base, fewest for the proxies."""
 _PROBE_WORDS = 45
@@ -162,7 +162,7 @@ def _path(name: str, context: EvaluatorContext, kind: str) -> Path:
         depends = [make(JudgeRef(name=name), context).hash]
     else:
         depends = [context.model_key if reads_base(name) else ""]
-    key = stable_id(_VERSION, name, data_hash(human_data(context.exclude).rows), *depends)
+    key = stable_id(_VERSIONS[kind], name, data_hash(human_data(context.exclude).rows), *depends)
     return Path(context.cache) / f"{name}-{key}.{kind}.json"
 
 
@@ -215,6 +215,8 @@ def _judge_card(name: str, context: EvaluatorContext) -> JudgeCard:
         return _measured_by_scoring(base, context, data) if about.objective == "refusal" else base
     facts = _facts(name, context)
     found = from_facts(facts, _labels(about.objective, data), data.rows)
+    own = facts["calibration"]
+    verdicts = Verdicts(own["slope"], own["offset"], DECLINES if about.objective == "refusal" else 0.5)
     side = "refusal ratings and clear harm" if about.objective == "refusal" else "harm ratings"
     return _filled(
         replace(
@@ -226,6 +228,7 @@ def _judge_card(name: str, context: EvaluatorContext) -> JudgeCard:
             representation=str(facts.get("representation", "")),
         ),
         found,
+        verdicts,
     )
 
 
@@ -276,9 +279,10 @@ def _measured_by_scoring(
     )
 
 
-def _filled(base: JudgeCard, found: HeldOut) -> JudgeCard:
+def _filled(base: JudgeCard, found: HeldOut, verdicts: Verdicts = AT_HALF) -> JudgeCard:
     table = rating_table()
-    measured = figures(found, target=base.objective == "refusal", hazard_of=hazards(table))
+    refusal = base.objective == "refusal"
+    measured = figures(found, target=refusal, hazard_of=hazards(table), verdicts=verdicts)
     human = agreement(table) if base.objective == "safety" else None
     return replace(base, human=human, **measured)
 
