@@ -15,7 +15,7 @@ from selfmoa.errors import TrainingError
 from selfmoa.generate import LanguageModel
 from selfmoa.records import Attack, Pair, Response
 from selfmoa.run import read_json, read_records
-from selfmoa.steps import _review
+from selfmoa.steps import _align, _review
 
 
 @pytest.fixture
@@ -100,6 +100,15 @@ def test_a_second_pass_tries_the_same_prompts_on_what_the_first_left(recipe: sel
     seeds = [{attack.seed_id for attack in attacks} for attacks in asked]
     assert seeds[1] == seeds[2] and not seeds[0] & seeds[1]
     assert not {attack.id for attack in asked[1]} & {attack.id for attack in asked[2]}, "each pair has its own trace"
+
+
+def test_of_a_later_pass_half_is_kept(recipe: selfmoa.Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = []
+    scale = _align.scale_update
+    monkeypatch.setattr(_align, "scale_update", lambda *args, **kw: kept.append(args[2]) or scale(*args, **kw))
+    settings = recipe.review.model_copy(update={"passes": 2, "keep_later": 0.25})
+    selfmoa.align(recipe.model_copy(update={"review": settings}), run_dir=tmp_path / "run", progress="quiet")
+    assert kept[:3] == [1.0, 1.0, 0.25], "the stage, the first pass and the second"
 
 
 def test_a_pass_that_finds_too_little_is_the_last(

@@ -171,6 +171,11 @@ class Review(Section):
     max_new_tokens: int = Field(12, ge=4, description="Tokens of the greedy answer that shows whether it does. [us]")
     lr: float | None = Field(None, gt=0, description="Learning rate of its stage; None = train.lr. [us]")
     passes: int = Field(1, ge=1, le=10, description="Times it is done, each with the model that the last left. [us]")
+    keep_later: Share = Field(
+        0.5,
+        description="Share of a later pass's update that is kept: halfway it forgets less of what was learnt before "
+        "than it gains (weights between two models, WiSE-FT, arXiv 2109.01903). [us]",
+    )
     min_pairs: int = Field(8, ge=2, description="With fewer new pairs it trains nothing and is the last. [us]")
 
     @property

@@ -35,11 +35,13 @@ class _TrainedPair(Pair):
     """Its parts b_i * (r_i(chosen) - r_i(rejected)) by objective; `from_text` reads them."""
 
 
-def align_target(session: Session, number: int, *, checked: bool = True, lr: float | None = None) -> StageResult:
+def align_target(
+    session: Session, number: int, *, checked: bool = True, lr: float | None = None, keep: float = 1.0
+) -> StageResult:
     """Align the target on P_buf, which is emptied; a stage that the check rejects leaves the target as it was.
 
-    Not `checked`, the update is kept whole until the next stage, whose check then sees both. Without pairs nothing is
-    trained, and what waits is checked. `lr` replaces the recipe's.
+    Not `checked`, the update stays as it is until the next stage, whose check then sees both. Without pairs nothing is
+    trained, and what waits is checked. `lr` replaces the recipe's; of the update a share `keep` is taken at the most.
     """
     session.stages += 1
     directory = session.run.stage(session.stages)
@@ -49,7 +51,7 @@ def align_target(session: Session, number: int, *, checked: bool = True, lr: flo
     good = session.unchecked_since or entering
     saved = read_json(directory / "stage.json")
     if saved is None:
-        result = _stage(session, number, pairs, train, entering, good if checked else None)
+        result = _stage(session, number, pairs, train, entering, good if checked else None, keep)
     else:
         session.model.load_role("target", directory / "adapter")
         result = StageResult(**saved)
@@ -65,6 +67,7 @@ def _stage(
     train: Train,
     entering: dict[str, Any],
     good: dict[str, Any] | None,
+    keep: float,
 ) -> StageResult:
     """Train and check; `entering` are the weights before, `good` those of the last check, None for no check."""
     directory = session.run.stage(session.stages)
@@ -75,6 +78,7 @@ def _stage(
     if failure and not session.unchecked_since:
         result = _result(session, number, pairs, None, verdict="failed", reason=failure, start=start)
     else:
+        scale_update(session.model, entering, keep if outcome else 1.0)
         opening = first_tokens_share(before, _token_logprobs(session, pairs)) if outcome else None
         result = _accept(session, number, pairs, outcome, good, start=start)
         result = replace(result, first_tokens_share=opening)

@@ -40,7 +40,8 @@ def review(session: Session, rounds: int, again: int) -> StageResult:
     write_json(session.run.round(number) / "summary.json", facts | _figures(session, attacks))
     enough = len(pairs) >= settings.min_pairs  # a few steps on a handful undo more than they teach
     session.pairs = [*session.pairs, *_replayed(session, session.pairs)] if enough else []
-    return align_target(session, number, checked=again == settings.passes or not enough, lr=settings.lr)
+    last = again == settings.passes or not enough
+    return align_target(session, number, checked=last, lr=settings.lr, keep=settings.keep_later if again > 1 else 1.0)
 
 
 def _missed(session: Session, rounds: int, number: int) -> list[Attack]:
