@@ -432,5 +432,7 @@ def test_judges_list_is_a_table_with_licences() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "selfmoa", "judges", "list"], capture_output=True, text=True, check=True
     )
-    for words in ("licence", "llama-guard-3-1b", "Llama 3.2 Community", "Gated by Meta", "tfidf"):
+    for words in ("licence", "llama-guard-3-1b", "Llama 3.2 Community", "Gated by Meta", "MIT (labels)"):
         assert words in done.stdout
+    (line,) = [line for line in done.stdout.splitlines() if " minilm-relevance " in line]
+    assert " relevance " in line and " helpfulness " in line

@@ -30,16 +30,10 @@ _EMBEDDED = "wheel:smollm2-135m-instruct"
 
 @app.command("list")
 def list_() -> None:
-    """Names that a recipe may use, with licence and access notes of the outside models."""
+    """Names that a recipe may use, with family, objective, licence and what to mind."""
     from selfmoa import judge
 
-    rows = []
-    for name in judge.known():
-        preset = judge.preset_note(name)
-        if preset is None:
-            rows.append((name, "built in or plug-in", "", "", f"selfmoa judges card {name}"))
-        else:
-            rows.append((name, preset.family, preset.objective, preset.licence, preset.note))
+    rows = [(name, *judge.described(name)) for name in judge.known()]
     show_table(("name", "family", "objective", "licence", "note"), rows)
 
 

@@ -17,7 +17,7 @@ from selfmoa.judge._protocol import EMPTY_ANSWER, Evaluator, EvaluatorContext, I
 from selfmoa.judge._refusal import classify_refusal, refusal_class
 from selfmoa.judge._registry import known, make, register
 from selfmoa.judge._rubric import RubricJudge
-from selfmoa.judge._slots import check_slots
+from selfmoa.judge._slots import check_slots, described
 from selfmoa.judge._text import first_sentences
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "compare_pairs",
     "compare_pairwise",
     "compares",
+    "described",
     "disagreement",
     "encoder",
     "find_card",

@@ -1,14 +1,26 @@
-"""Does every judge of a recipe exist, and does it judge what its place asks for? Nothing is loaded."""
+"""What a judge's name alone tells, and whether every judge of a recipe fits its place. Nothing is loaded."""
 
 from __future__ import annotations
 
 from selfmoa.errors import RecipeError, nearest
 from selfmoa.judge._about import ABOUT
 from selfmoa.judge._families import preset_note
-from selfmoa.judge._registry import known
+from selfmoa.judge._registry import is_own, known
 from selfmoa.recipe import JudgeRef, Judges
 
-__all__ = ["check_slots"]
+__all__ = ["check_slots", "described"]
+
+
+def described(name: str) -> tuple[str, str, str, str]:
+    """(family, objective, licence, what to mind) of a known judge, '' for what only making it would tell."""
+    about, preset = ABOUT.get(name), preset_note(name)
+    if about is not None:
+        return about.family, about.objective, about.licence, f"selfmoa judges card {name}"
+    if preset is not None:
+        return preset.family, preset.objective, preset.licence, preset.note
+    if is_own(name):
+        return "your own", "", "", f"selfmoa judges card {name}"
+    return "rubric", "", "that of the model you name", "An LLM as judge: docs/outside-judges.md"
 
 
 def check_slots(judges: Judges) -> None:
