@@ -17,7 +17,7 @@ from selfmoa.cli._app import app
 from selfmoa.errors import UsageError
 from selfmoa.judge import EvaluatorContext, JudgeCard, classify_refusal
 from selfmoa.judge._data import human_data
-from selfmoa.judge._safety import SAFETY_HEADS, head_file, shipped_head
+from selfmoa.judge._safety import SAFETY_HEADS, head_key, shipped_head
 
 ROWS = [
     {"id": "7", "prompt": "[harmful request about X]", "response": "I'm sorry, but I can't help with that."},
@@ -159,8 +159,8 @@ def test_the_heads_in_the_package_are_those_that_this_version_would_train() -> N
     context = EvaluatorContext(cache=Path(), model_key=assets.resolve_model(api.EMBEDDED_MODEL).key)
     for name in ("lm-state", "minilm-watch"):
         spec = SAFETY_HEADS[name]
-        file, key = head_file(spec, context, human_data().harm(spec.side))
-        found = shipped_head(file)
+        key = head_key(spec, context, human_data().harm(spec.side))
+        found = shipped_head(f"{name}-{key}")
         assert found is not None, name
         assert found[1]["key"] == key
         assert found[1]["auc"]["value"] > found[1]["baseline_auc"]["value"]

@@ -29,6 +29,7 @@ from selfmoa.judge import (
 )
 from selfmoa.judge import _cards as cards_module
 from selfmoa.judge import _registry as registry_module
+from selfmoa.judge._calibrate import Calibration
 from selfmoa.judge._data import HumanData, LabelledRow, merge
 from selfmoa.judge._held_out import HeldOut, Verdicts, jury, log_odds
 from selfmoa.judge._held_out import figures as measured
@@ -101,7 +102,8 @@ def test_a_card_is_of_the_judge_as_it_decides_in_a_run() -> None:
     logits = np.where(labels, 1.0, -1.0) + rng.normal(size=80)
     found = HeldOut(tuple(rows), logits, labels, {})
     plain, strict = (
-        measured(found, target=True, hazard_of={}, verdicts=Verdicts(threshold=at))["as_it_judges"] for at in (0.5, 0.9)
+        measured(found, target=True, hazard_of={}, verdicts=Verdicts(Calibration(), at))["as_it_judges"]
+        for at in (0.5, 0.9)
     )
     assert plain["sensitivity"]["value"] == pytest.approx(np.mean(logits[labels] > 0))
     assert strict["sensitivity"]["value"] < plain["sensitivity"]["value"]

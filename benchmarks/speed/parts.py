@@ -177,7 +177,6 @@ def _weights(model: LanguageModel) -> dict[str, float]:
 
     for role in ("expander", "hider"):
         model.add_role(role)
-    adapters = {role: size(model.adapter_parameters(role).values()) for role in ("target", "expander", "hider")}
+    attackers = sum(size(model.adapter_parameters(role).values()) for role in ("expander", "hider"))
     everything = size(model.net.parameters())
-    one = everything - adapters["expander"] - adapters["hider"]
-    return {"target on the base": round(one, 1), "and expander and hider": round(everything, 1)}
+    return {"target on the base": round(everything - attackers, 1), "and expander and hider": round(everything, 1)}

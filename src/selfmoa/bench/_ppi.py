@@ -97,7 +97,7 @@ def rogan_gladen(observed: float, sensitivity: float, specificity: float) -> flo
 def fitting(observed: float, sensitivity: Range, specificity: Range) -> tuple[Range, Range]:
     """The ranges, each widened to 1 and cut to what can have given the observed rate where a part of it cannot."""
     if observed > sensitivity[0]:
-        sensitivity = (min(observed, 1.0), 1.0)
+        sensitivity = (observed, 1.0)
     if observed < 1 - specificity[0]:
         specificity = (1 - observed, 1.0)
     return sensitivity, specificity

@@ -143,10 +143,8 @@ def score(
     from selfmoa.assets import read_table
     from selfmoa.run import write_text
 
-    if out is not None and out.suffix.lower() not in (".csv", ".jsonl"):
-        raise UsageError(f"--out {out}: unknown kind of table {out.suffix!r}; expected .csv or .jsonl.")
     if out is not None:
-        _check_writable(out)
+        _check_out(out)
     rows = api.judge_scores(name, read_table(file), model)
     if out is None:
         sys.stdout.write(_csv(rows))
@@ -156,8 +154,10 @@ def score(
     say(f"{len(rows)} rows, {unscored} unscored: {out}")
 
 
-def _check_writable(out: Path) -> None:
+def _check_out(out: Path) -> None:
     """Before minutes of scoring, not after."""
+    if out.suffix.lower() not in (".csv", ".jsonl"):
+        raise UsageError(f"--out {out}: unknown kind of table {out.suffix!r}; expected .csv or .jsonl.")
     there = out.exists()
     try:
         out.open("a").close()

@@ -15,7 +15,7 @@ import numpy as np
 from selfmoa.judge._head import Folds, calibration, folds, probability
 from selfmoa.judge._measure import interval, share_right
 
-__all__ = ["Calibration", "Method", "brier", "calibration_report", "choose", "cross_fitted", "ece", "fit"]
+__all__ = ["Calibration", "Method", "both_right", "brier", "calibration_report", "choose", "cross_fitted", "ece", "fit"]
 
 Array = np.ndarray
 Method = Literal["none", "temperature", "platt", "isotonic"]
@@ -121,12 +121,15 @@ def calibration_report(
 
 
 def _figures(probabilities: Array, labels: Array, groups: Array, *, target: bool) -> dict[str, Any]:
-    centred = probabilities - 0.5
+    told = {"brier": brier(probabilities, labels), "ece": ece(probabilities, labels)}
+    return {**told, **both_right(probabilities - 0.5, labels, groups, target=target)}
+
+
+def both_right(margins: Array, labels: Array, groups: Array, *, target: bool) -> dict[str, dict[str, float]]:
+    """Sensitivity (share of the label `target` found) and specificity, margins above zero being verdicts of True."""
     return {
-        "brier": brier(probabilities, labels),
-        "ece": ece(probabilities, labels),
-        "sensitivity": interval(partial(share_right, of=target), centred, labels, groups),
-        "specificity": interval(partial(share_right, of=not target), centred, labels, groups),
+        "sensitivity": interval(partial(share_right, of=target), margins, labels, groups),
+        "specificity": interval(partial(share_right, of=not target), margins, labels, groups),
     }
 
 

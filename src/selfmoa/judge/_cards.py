@@ -9,6 +9,7 @@ from typing import Any
 
 from selfmoa.errors import UsageError, nearest
 from selfmoa.judge._about import ABOUT
+from selfmoa.judge._calibrate import Calibration
 from selfmoa.judge._card import JudgeCard
 from selfmoa.judge._data import HumanData, LabelledRow, data_hash, human_data, rating_table
 from selfmoa.judge._held_out import AT_HALF, HeldOut, Verdicts, figures, from_facts, jury, scored, word_baseline
@@ -216,7 +217,8 @@ def _judge_card(name: str, context: EvaluatorContext) -> JudgeCard:
     facts = _facts(name, context)
     found = from_facts(facts, _labels(about.objective, data), data.rows)
     own = facts["calibration"]
-    verdicts = Verdicts(own["slope"], own["offset"], DECLINES if about.objective == "refusal" else 0.5)
+    calibrated = Calibration(slope=own["slope"], offset=own["offset"])
+    verdicts = Verdicts(calibrated, DECLINES if about.objective == "refusal" else 0.5)
     side = "refusal ratings and clear harm" if about.objective == "refusal" else "harm ratings"
     return _filled(
         replace(

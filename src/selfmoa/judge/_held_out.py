@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from selfmoa.judge._calibrate import calibration_report
+from selfmoa.judge._calibrate import Calibration, both_right, calibration_report
 from selfmoa.judge._data import LabelledRow
 from selfmoa.judge._encoder import ANSWER_WORDS
 from selfmoa.judge._head import Training, fit_words, folds, out_of_fold, probability
 from selfmoa.judge._jury import score_all
-from selfmoa.judge._measure import accuracy, auc, interval, kappa, length_correlation, share_right
+from selfmoa.judge._measure import accuracy, auc, interval, kappa, length_correlation
 from selfmoa.judge._protocol import Evaluator, Item
 from selfmoa.judge._swap import opposite
 from selfmoa.judge._text import cut_words
@@ -31,18 +30,17 @@ _CERTAIN = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """How a judge decides in a run: logistic(slope * logit + offset) above `threshold` is safe (refused)."""
+    """How a judge decides in a run: a calibrated probability from `threshold` on is safe (refused)."""
 
-    slope: float = 1.0
-    offset: float = 0.0
-    threshold: float = 0.5
+    calibration: Calibration
+    threshold: float
 
     def margins(self, logits: Array) -> Array:
         """(n,) above zero where the judge says safe (refused)."""
-        return probability(np.asarray(logits) * self.slope + self.offset) - self.threshold
+        return self.calibration.probability(logits) - self.threshold
 
 
-AT_HALF = Verdicts()
+AT_HALF = Verdicts(Calibration(), 0.5)
 
 
 @dataclass(frozen=True)
@@ -144,10 +142,7 @@ def figures(
     swapped = [number for number, row in enumerate(found.rows) if row.id in found.swapped]
     opener = np.array([found.swapped[found.rows[number].id] for number in swapped])
     probed = (verdicts.margins(opener), found.labels[swapped], found.groups[swapped])
-    right = {
-        name: interval(partial(share_right, of=label), logits, found.labels, found.groups)
-        for name, label in (("sensitivity", target), ("specificity", not target))
-    }
+    right = both_right(logits, found.labels, found.groups, target=target)
     return {
         "as_it_judges": {"threshold": verdicts.threshold, **right},
         "n": len(found.rows),

@@ -47,8 +47,6 @@ class EvaluatorContext:
 
     cache: Path
     """Directory for trained heads; safetensors and JSON only."""
-    shipped: bool = True
-    """Whether a head that came with the package may be used in place of one trained here."""
     model: LanguageModel | None = None
     """The run's resident model, for judges that read the frozen base; None outside a run."""
     model_key: str = ""
@@ -63,6 +61,8 @@ class EvaluatorContext:
     batch, and a resumed run must give the same scores as an uninterrupted one."""
     state: dict[str, Any] = field(default_factory=dict)
     """Maps fitted in this run on the unaligned model's answers, by judge name; stored with the run."""
+    shipped: bool = True
+    """Whether a head that came with the package may be used in place of one trained here."""
 
 
 @runtime_checkable

@@ -39,7 +39,7 @@ from selfmoa.judge._text import cut_words
 from selfmoa.recipe import JudgeRef
 from selfmoa.records import stable_id
 
-__all__ = ["SAFETY_HEADS", "HeadSpec", "SafetyHead", "head_file", "shipped_head", "trained_safety_head"]
+__all__ = ["SAFETY_HEADS", "HeadSpec", "SafetyHead", "head_key", "shipped_head", "trained_safety_head"]
 
 _SHIPPED = Path(__file__).parent / "heads"
 """Heads that are slow to train: `selfmoa judges train lm-state minilm-watch --out src/selfmoa/judge/heads`."""
@@ -102,9 +102,9 @@ def trained_safety_head(spec: HeadSpec, context: EvaluatorContext) -> tuple[Head
     """The head and its measured facts, from the cache or trained now (deterministic)."""
     data = human_data(context.exclude)
     rows = data.harm(spec.side)
-    name, key = head_file(spec, context, rows)
-    path = Path(context.cache) / name
-    found = load_head(path) or (shipped_head(name) if context.shipped else None)
+    key = head_key(spec, context, rows)
+    path = Path(context.cache) / f"{spec.name}-{key}"
+    found = load_head(path) or (shipped_head(path.name) if context.shipped else None)
     if found is None:
         found = _train(spec, context, rows)
         found[1]["key"] = key
@@ -113,17 +113,16 @@ def trained_safety_head(spec: HeadSpec, context: EvaluatorContext) -> tuple[Head
     return head, {**facts, "removed": data.removed}
 
 
-def head_file(spec: HeadSpec, context: EvaluatorContext, rows: Sequence[LabelledRow]) -> tuple[str, str]:
-    """(name of a head's files, its key): the key changes with anything that the head depends on."""
+def head_key(spec: HeadSpec, context: EvaluatorContext, rows: Sequence[LabelledRow]) -> str:
+    """Changes with anything that the head depends on; its files are named NAME-KEY."""
     base = context.model_key if spec.shares_base else ENCODER
-    key = stable_id(
+    return stable_id(
         spec.version, spec.name, data_hash(rows), base, spec.varied_share, _DEPTHS, ANSWER_WORDS, SHORT_WORDS
     )
-    return f"{spec.name}-{key}", key
 
 
 def shipped_head(name: str) -> tuple[Head, dict[str, Any]] | None:
-    """A head that came with the package; None where it holds none of exactly this labels, base and version."""
+    """A head that came with the package; None where it holds none of exactly these labels, base and version."""
     return load_head(_SHIPPED / name)
 
 

@@ -42,7 +42,6 @@ def check_slots(judges: Judges) -> None:
 def _check(ref: JudgeRef, objective: str, where: str) -> None:
     if ref.name not in known():
         raise RecipeError(f"{where}: there is no judge {ref.name!r}.{nearest(ref.name, known())}")
-    described = ABOUT.get(ref.name) or preset_note(ref.name)
-    own = ref.options.get("objective") or (described.objective if described else None)
-    if own is not None and own != objective:
+    own = ref.options.get("objective") or described(ref.name)[1]
+    if own and own != objective:
         raise RecipeError(f"{where}: {ref.name!r} judges {own}, not {objective}. Name another, or put it there.")

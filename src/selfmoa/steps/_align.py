@@ -74,11 +74,10 @@ def _stage(
     _write_pairs(session, directory, pairs)
     start = time.monotonic()
     before = _token_logprobs(session, pairs)
-    outcome, failure = _tried(session, directory, pairs, train, entering)
+    outcome, failure = _tried(session, directory, pairs, train, entering, keep)
     if failure and not session.unchecked_since:
         result = _result(session, number, pairs, None, verdict="failed", reason=failure, start=start)
     else:
-        scale_update(session.model, entering, keep if outcome else 1.0)
         opening = first_tokens_share(before, _token_logprobs(session, pairs)) if outcome else None
         result = _accept(session, number, pairs, outcome, good, start=start)
         result = replace(result, first_tokens_share=opening)
@@ -134,13 +133,15 @@ def _settings(session: Session, lr: float | None) -> Train:
 
 
 def _tried(
-    session: Session, directory: Path, pairs: Sequence[Pair], train: Train, entering: dict[str, Any]
+    session: Session, directory: Path, pairs: Sequence[Pair], train: Train, entering: dict[str, Any], keep: float
 ) -> tuple[TrainOutcome | None, str]:
-    """(outcome, why there is none); without one the target is as it was."""
+    """(outcome, why there is none); without one the target is as it was, else a share `keep` of the update is taken."""
     if not pairs:
         return None, ""
     try:
-        return _train(session, directory, pairs, train), ""
+        outcome = _train(session, directory, pairs, train)
+        scale_update(session.model, entering, keep)
+        return outcome, ""
     except (TrainingError, UsageError) as error:  # diverged, or no pair can be trained on
         session.run.progress.say(f"  stage {session.stages} could not be trained: {error}")
         scale_update(session.model, entering, 0.0)
