@@ -20,6 +20,8 @@ JUDGES = {
     "helpfulness": JudgeNote(("minilm-relevance",), True),
     "coherence": JudgeNote(("degeneration",), True),
 }
+SMALL = {"harmful": 12, "edgy": 12, "benign": 12}
+"""Prompts a set of a sample that is quickly labelled."""
 ESCAPE = "\x1b[31m"
 
 Truth = dict[tuple[str, str], Label]

@@ -189,3 +189,12 @@ def own_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         assets, "cache_dir", lambda *parts: tmp_path / "answers" if parts == ("evaluations",) else usual(*parts)
     )
+
+
+@pytest.fixture
+def audit_run(tmp_path: Path) -> tuple[Path, Any]:
+    """A finished run with judged answers, and what people would say of each of them."""
+    from audit_fixture import build_run
+
+    run = tmp_path / "run"
+    return run, build_run(run)

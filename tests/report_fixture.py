@@ -317,7 +317,13 @@ def _write_usage(directory: Path, rounds: int) -> None:
     usage = {"evaluate before": {"seconds": 262.0, "tokens": 17800, "peak_mb": 2310.4}}
     usage["attackers"] = {"seconds": 194.5, "tokens": 30200, "peak_mb": 2502.0}
     for number in range(1, rounds + 1):
-        usage[f"round {number} sample"] = {"seconds": 188.0 + 9 * number, "tokens": 16400, "peak_mb": 2610.0}
+        usage[f"round {number} sample"] = {
+            "seconds": 188.0 + 9 * number,
+            "tokens": 16400,
+            "read": 40000,
+            "padded": 2800,
+            "peak_mb": 2610.0,
+        }
         usage[f"round {number} score"] = {"seconds": 61.0, "tokens": 0, "peak_mb": 2700.5}
     for number in (1, 2):
         usage[f"stage {number} train"] = {"seconds": 341.2, "tokens": 25310, "peak_mb": 3120.7}

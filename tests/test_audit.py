@@ -1,45 +1,22 @@
-"""The audit: a blind and unbiased sample, labelling in the terminal, figures that people correct."""
+"""What people's labels make of a run's figures, and the command that draws, labels and reports."""
 
 from __future__ import annotations
 
-import csv
 import json
-import os
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from audit_fixture import Truth, build_run, label_all
-from selfmoa.audit import (
-    AuditResult,
-    audit,
-    draw,
-    label_files,
-    label_items,
-    load_answers,
-    load_key,
-    read_audit,
-    read_labels,
-    report_rows,
-)
-from selfmoa.audit._draw import Facts, draw_prompts
-from selfmoa.bench import DEFINITIONS, Measured
+from audit_fixture import SMALL, Truth, build_run, label_all
+from selfmoa.audit import AuditResult, audit, draw, load_answers, load_key, read_audit, report_rows
+from selfmoa.bench import DEFINITIONS
 from selfmoa.errors import UsageError
 from selfmoa.records import Score
 from selfmoa.report import write_report
 from selfmoa.run import write_records
-
-SMALL = {"harmful": 12, "edgy": 12, "benign": 12}
-
-
-@pytest.fixture
-def made(tmp_path: Path) -> tuple[Path, Truth]:
-    run = tmp_path / "run"
-    return run, build_run(run)
 
 
 def population(truth: Truth, run: Path, figure: str, arm: str) -> float:
@@ -56,200 +33,11 @@ def figures(result: AuditResult) -> dict:
     return {figure.name: figure for figure in result.figures}
 
 
-# -- the draw --------------------------------------------------------------------------------------------
+# -- results -----------------------------------------------------------------------------------------------
 
 
-def facts() -> list[Facts]:
-    harmful = [Facts(f"h{i}", "harmful", f"hazard {i % 7}", i % 4 == 0) for i in range(90)]
-    return harmful + [Facts(f"e{i}", "edgy", "none", i < 3) for i in range(40)]
-
-
-def test_weights_are_unbiased_and_disagreement_is_drawn_more_often() -> None:
-    """Over 3000 draws the weighted total of any quantity is its total over all prompts."""
-    everything = facts()
-    value = {fact.prompt_id: 1.0 + (3 if fact.disagreement else 0) + len(fact.hazard) % 3 for fact in everything}
-    rng = np.random.default_rng(0)
-    totals, drawn = [], Counter()
-    for _ in range(3000):
-        cells, chosen = draw_prompts(everything, {"harmful": 30, "edgy": 10}, rng)
-        weight = {prompt_id: 1 / cell.probability for cell in cells for prompt_id in cell.prompts}
-        assert len(chosen) == len(set(chosen)) == 40
-        totals.append(sum(weight[prompt_id] * value[prompt_id] for prompt_id in chosen))
-        drawn.update(chosen)
-    truth = sum(value.values())
-    assert np.mean(totals) == pytest.approx(truth, rel=0.005)
-    probability = {prompt_id: cell.probability for cell in cells for prompt_id in cell.prompts}
-    off = [abs(drawn[fact.prompt_id] / 3000 - probability[fact.prompt_id]) for fact in everything]
-    assert max(off) < 0.05, "each prompt is drawn as often as its weight says"
-    assert probability["h0"] > 1.6 * probability["h1"]
-    assert {cell.name for cell in cells} == {"harmful: judges disagree", "harmful: judges agree", "edgy: all"}
-
-
-def test_hazards_are_spread() -> None:
-    rng = np.random.default_rng(0)
-    everything = [Facts(f"h{i}", "harmful", f"hazard {i % 6}", False) for i in range(120)]
-    for _ in range(20):
-        _, chosen = draw_prompts(everything, {"harmful": 60}, rng)
-        counts = Counter(int(prompt_id[1:]) % 6 for prompt_id in chosen)
-        assert set(counts.values()) == {10}
-
-
-def test_the_labeller_cannot_see_the_arm(made: tuple[Path, Truth]) -> None:
-    run, _ = made
-    key = draw(run, SMALL, seed=3)
-    rows = [json.loads(line) for line in (run / "audit" / "items.jsonl").read_text().splitlines()]
-    assert [row["id"] for row in rows] == [item.id for item in key.items]
-    assert all(row.keys() == {"id", "prompt", "response"} for row in rows)
-    arms = [item.arm for item in key.items]
-    assert Counter(arms) == {"before": 36, "after": 36} and arms != sorted(arms) and arms[:2] * 36 != arms
-    pairs = Counter(item.prompt_id for item in key.items)
-    assert set(pairs.values()) == {2}, "both answers to a prompt are labelled"
-    halves = Counter(item.prompt_id for item in key.items[:20])
-    assert set(halves.values()) == {2}, "a labeller who stops after a block leaves whole pairs"
-    assert (run / "audit").stat().st_mode & 0o777 == 0o700
-    assert key == load_key(run, load_answers(run))
-
-
-def test_the_same_seed_draws_the_same_and_nothing_is_drawn_twice(made: tuple[Path, Truth], tmp_path: Path) -> None:
-    run, _ = made
-    other = tmp_path / "other"
-    build_run(other)
-    third = tmp_path / "third"
-    build_run(third)
-    assert draw(run, SMALL, seed=1).items == draw(other, SMALL, seed=1).items
-    assert draw(third, SMALL, seed=2).items != load_key(run, load_answers(run)).items
-    with pytest.raises(UsageError, match="holds a sample already"):
-        draw(run, SMALL)
-    with pytest.raises(UsageError, match="Nothing was drawn"):
-        (other / "audit" / "key.json").unlink()
-        draw(other, {})
-
-
-def test_the_sheet_runs_nothing(made: tuple[Path, Truth]) -> None:
-    run, _ = made
-    draw(run, SMALL)
-    text = (run / "audit" / "labels.csv").read_text()
-    assert "\x1b" not in text and "\\x1b[31m" in text
-    with (run / "audit" / "labels.csv").open(newline="") as handle:
-        rows = list(csv.DictReader(handle))
-    assert list(rows[0]) == ["id", "prompt", "response", "safety", "helpfulness", "refusal", "annotator", "note"]
-    assert all(row["response"].startswith("'=[answer") for row in rows), "no cell begins a formula"
-
-
-def test_votes_on_two_sides_are_a_disagreement(made: tuple[Path, Truth]) -> None:
-    run, _ = made
-
-    def vote(prompt: int, judge: str, value: float) -> Score:
-        return Score(f"edgy-{prompt}", "refusal", judge, "h", value, "", None, 0.0)
-
-    votes = [vote(i, "one", 1.0) for i in range(20)] + [vote(i, "two", 0.0 if i < 9 else 1.0) for i in range(20)]
-    write_records(run / "evaluation" / "train_votes_after.parquet", votes, Score)
-    cells = {cell.name: cell for cell in draw(run, SMALL).cells}
-    assert {f"edgy-{i}" for i in range(9)} <= set(cells["edgy: judges disagree"].prompts)
-    assert "edgy-9" in cells["edgy: judges agree"].prompts
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (lambda run: (run / "results.json").unlink(), "no results.json"),
-        (lambda run: (run / "evaluation" / "before.parquet").unlink(), "missing or unreadable"),
-        (lambda run: (run / "evaluation" / "after.parquet").write_bytes((run / "x").read_bytes()), "differ in"),
-    ],
-)
-def test_an_unfinished_run_is_refused(made: tuple[Path, Truth], spoil, message: str) -> None:
-    run, _ = made
-    items = [Measured("p1", "harmful", "none", "made", "[prompt]", "[answer]", 1)]
-    write_records(run / "x", items, Measured)
-    spoil(run)
-    with pytest.raises(UsageError, match=message):
-        draw(run)
-
-
-def test_an_evaluation_made_again_makes_labels_worthless(made: tuple[Path, Truth]) -> None:
-    run, _ = made
-    draw(run, SMALL)
-    items = [
-        Measured(**{**{name: getattr(item, name) for name in item.__slots__}, "answer": "[another answer]"})
-        for item in load_answers(run)["after"].values()
-    ]
-    write_records(run / "evaluation" / "after.parquet", items, Measured)
-    with pytest.raises(UsageError, match="36 of 72 audited answers are no longer"):
-        audit(run)
-
-
-# -- labelling in the terminal ---------------------------------------------------------------------------
-
-
-def script(*typed: str):
-    left = list(typed)
-
-    def ask(question: str) -> str:
-        if not left:
-            raise EOFError
-        return left.pop(0)
-
-    return ask
-
-
-def test_labelling_saves_each_item_and_goes_on(made: tuple[Path, Truth]) -> None:
-    run, _ = made
-    key = draw(run, SMALL)
-    shown: list[str] = []
-    # two items, the second with a slip and a note; then the input ends in the middle of the third
-    first = label_items(run, "anna", ask=script("5", "4", "f", "7", "0", "2", "c cut short", "3"), tell=shown.append)
-    assert (first.labelled, first.total) == (2, 72)
-    assert "Expected 0 to 5, got '7'" in "".join(shown)
-    assert "\x1b" not in "".join(shown) and "\\x1b[31m" in "".join(shown)
-    assert "before" not in "".join(shown).replace("answer before", ""), "nothing but the text tells the arm"
-    labels = read_labels([first.path], {item.id for item in key.items})
-    assert [label.id for label in labels] == [item.id for item in key.items[:2]]
-    assert (labels[1].safety, labels[1].helpfulness, labels[1].refusal) == (0, 2, "compliance")
-    assert labels[1].note == "cut short"
-    # resumed: skip the third, label the fourth, go back and change it, quit
-    second = label_items(
-        run, "anna", ask=script("s", "1", "1", "p", "b", "2", "2", "full", "q"), tell=lambda text: None
-    )
-    assert (second.labelled, second.skipped) == (3, 1)
-    labels = read_labels([second.path], {item.id for item in key.items})
-    assert [label.id for label in labels] == [key.items[place].id for place in (0, 1, 3)]
-    assert (labels[2].safety, labels[2].refusal) == (2, "full")
-    # the skipped one comes first in the next sitting; a second annotator starts from the first
-    third = label_items(run, "anna", ask=script("4", "4", "c"), tell=shown.append)
-    assert third.labelled == 4 and label_items(run, "ben", ask=script("4", "4", "c"), tell=shown.append).labelled == 1
-    assert label_files(run) == [run / "audit" / "labels_anna.jsonl", run / "audit" / "labels_ben.jsonl"]
-
-
-def test_going_back_undoes_a_skip_and_stops_at_the_first(made: tuple[Path, Truth]) -> None:
-    run, _ = made
-    draw(run, SMALL)
-    shown: list[str] = []
-    done = label_items(run, "anna", ask=script("b", "s", "b", "3", "3", "c"), tell=shown.append)
-    assert (done.labelled, done.skipped) == (1, 0)
-    assert "first item of this sitting" in "".join(shown)
-
-
-def test_a_line_cut_by_a_kill_is_labelled_again(made: tuple[Path, Truth]) -> None:
-    run, _ = made
-    draw(run, SMALL)
-    path = label_items(run, "anna", ask=script("5", "4", "f", "5", "3", "f"), tell=lambda text: None).path
-    os.truncate(path, path.stat().st_size - 9)
-    assert label_items(run, "anna", ask=script(), tell=lambda text: None).labelled == 1
-
-
-@pytest.mark.parametrize("name", ["", "../x", "a b", "x" * 60])
-def test_an_annotators_name_is_part_of_a_file_name(made: tuple[Path, Truth], name: str) -> None:
-    run, _ = made
-    draw(run, SMALL)
-    with pytest.raises(UsageError, match="expected a short name"):
-        label_items(run, name, ask=script(), tell=lambda text: None)
-
-
-# -- results ---------------------------------------------------------------------------------------------
-
-
-def test_people_correct_a_fooled_judge(made: tuple[Path, Truth]) -> None:
-    run, truth = made
+def test_people_correct_a_fooled_judge(audit_run: tuple[Path, Truth]) -> None:
+    run, truth = audit_run
     key = draw(run)
     label_all(key, truth, run / "audit" / "labels_anna.jsonl")
     found = figures(audit(run))
@@ -292,8 +80,8 @@ def test_corrected_figures_are_unbiased_over_draws(tmp_path: Path) -> None:
     assert np.mean(covered) >= 0.93
 
 
-def test_under_sixty_labels_nothing_is_corrected(made: tuple[Path, Truth]) -> None:
-    run, truth = made
+def test_under_sixty_labels_nothing_is_corrected(audit_run: tuple[Path, Truth]) -> None:
+    run, truth = audit_run
     key = draw(run, {"harmful": 60})
     path = label_all(key, truth, run / "audit" / "labels_anna.jsonl", keep=lambda place: place != 4)
     result = audit(run)
@@ -311,8 +99,8 @@ def test_under_sixty_labels_nothing_is_corrected(made: tuple[Path, Truth]) -> No
     assert audit(run).corrected
 
 
-def test_the_band_takes_the_ranges_that_are_given(made: tuple[Path, Truth]) -> None:
-    run, _ = made
+def test_the_band_takes_the_ranges_that_are_given(audit_run: tuple[Path, Truth]) -> None:
+    run, _ = audit_run
     draw(run, SMALL)
     perfect = figures(audit(run, sensitivity=(1.0, 1.0), specificity=(1.0, 1.0)))["attack_success"].sides
     assert perfect["before"].band.low == pytest.approx(perfect["before"].uncorrected.low)
@@ -320,8 +108,8 @@ def test_the_band_takes_the_ranges_that_are_given(made: tuple[Path, Truth]) -> N
     assert perfect["change"].band.low == pytest.approx(perfect["after"].band.low - perfect["before"].band.high)
 
 
-def test_a_range_that_cannot_have_given_the_rate_is_not_taken_for_certainty(made: tuple[Path, Truth]) -> None:
-    run, _ = made
+def test_a_range_that_cannot_have_given_the_rate_is_not_taken_for_certainty(audit_run: tuple[Path, Truth]) -> None:
+    run, _ = audit_run
     draw(run, SMALL)
     found = figures(audit(run, sensitivity=(0.8, 0.9), specificity=(0.1, 0.3)))["attack_success"].sides
     for arm in ("before", "after"):
@@ -332,8 +120,8 @@ def test_a_range_that_cannot_have_given_the_rate_is_not_taken_for_certainty(made
         assert "do not fit" in band.source
 
 
-def test_judges_and_people_are_compared(made: tuple[Path, Truth]) -> None:
-    run, truth = made
+def test_judges_and_people_are_compared(audit_run: tuple[Path, Truth]) -> None:
+    run, truth = audit_run
     key = draw(run)
     anna = label_all(key, truth, run / "audit" / "labels_anna.jsonl")
     rows = [json.loads(line) for line in anna.read_text().splitlines()][:50]
@@ -352,8 +140,8 @@ def test_judges_and_people_are_compared(made: tuple[Path, Truth]) -> None:
     assert people["refusal", "alpha, nominal"].value == 1.0
 
 
-def test_single_votes_are_measured_too(made: tuple[Path, Truth]) -> None:
-    run, truth = made
+def test_single_votes_are_measured_too(audit_run: tuple[Path, Truth]) -> None:
+    run, truth = audit_run
     key = draw(run, {"harmful": 30})
     for arm in ("before", "after"):
         votes = [
@@ -367,8 +155,8 @@ def test_single_votes_are_measured_too(made: tuple[Path, Truth]) -> None:
     assert oracle.agreement.kappa.value == 1.0 and oracle.agreement.n == 60
 
 
-def test_one_class_is_said_in_words(made: tuple[Path, Truth]) -> None:
-    run, _ = made
+def test_one_class_is_said_in_words(audit_run: tuple[Path, Truth]) -> None:
+    run, _ = audit_run
     key = draw(run, {"edgy": 30})
     rows = [
         {"id": item.id, "safety": 5, "helpfulness": place % 6, "refusal": "compliance", "annotator": "anna"}
@@ -391,8 +179,8 @@ def test_a_checkpoint_alone_can_be_audited(tmp_path: Path) -> None:
     assert safety.sides["before"].corrected.n >= 60
 
 
-def test_audit_json_is_versioned_and_becomes_rows(made: tuple[Path, Truth]) -> None:
-    run, truth = made
+def test_audit_json_is_versioned_and_becomes_rows(audit_run: tuple[Path, Truth]) -> None:
+    run, truth = audit_run
     assert read_audit(run) is None
     with pytest.raises(UsageError, match="No sample was drawn"):
         audit(run)
@@ -411,7 +199,7 @@ def test_audit_json_is_versioned_and_becomes_rows(made: tuple[Path, Truth]) -> N
         read_audit(run)
 
 
-# -- command line ----------------------------------------------------------------------------------------
+# -- command line ------------------------------------------------------------------------------------------
 
 
 def selfmoa(*words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
@@ -424,8 +212,8 @@ def selfmoa(*words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_command_draws_labels_and_reports(made: tuple[Path, Truth]) -> None:
-    run, truth = made
+def test_the_command_draws_labels_and_reports(audit_run: tuple[Path, Truth]) -> None:
+    run, truth = audit_run
     first = selfmoa(str(run), "--prompts", "harmful=60")
     assert first.returncode == 0, first.stderr
     assert "not corrected" in first.stdout and "120 items are to be labelled" in first.stdout
@@ -449,9 +237,9 @@ def test_the_command_draws_labels_and_reports(made: tuple[Path, Truth]) -> None:
     ],
 )
 def test_bad_usage_is_one_message_and_exit_code_2(
-    made: tuple[Path, Truth], words: tuple[str, ...], message: str
+    audit_run: tuple[Path, Truth], words: tuple[str, ...], message: str
 ) -> None:
-    done = selfmoa(str(made[0]), *words)
+    done = selfmoa(str(audit_run[0]), *words)
     assert done.returncode == 2 and message in done.stderr.replace("\n", " ") and "Traceback" not in done.stderr
 
 

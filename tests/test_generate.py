@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from selfmoa.errors import ModelError
 from selfmoa.generate import DECLINING_OPENERS, LanguageModel, Request
 from selfmoa.recipe import Lora, Sampling
+from selfmoa.run import POSITIONS
 
 LORA = Lora(r=4, alpha=8, dropout=0.0)
 GREEDY = Sampling(temperature=0.0, max_new_tokens=8)
@@ -44,6 +46,16 @@ def test_a_fresh_role_is_the_base_and_roles_do_not_mix(model: LanguageModel) -> 
     assert model.logprobs(pair, role="hider") == changed
     model.add_role("expander", seed=1)
     assert model.logprobs(pair, role="expander")[0] == pytest.approx(base[0])
+
+
+def test_padding_that_is_read_is_counted(model: LanguageModel) -> None:
+    prompt = model.render(Request(user="x"))
+    before = replace(POSITIONS)
+    (_, short), (_, long) = model.logprobs([(prompt, "A"), (prompt, "A short answer to read.")], role=None)
+    asked = model.length(Request(user="x"))
+    # the prompt is read once; of both answers, in rows of the longer one's width, all but the last token
+    assert long > short + 1
+    assert POSITIONS.since(before) == {"read": asked + 2 * (long - 1), "padded": long - 1 - short}
 
 
 def test_save_and_load_give_the_same_bits(model: LanguageModel, tmp_path: Path) -> None:

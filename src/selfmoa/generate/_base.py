@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from selfmoa.errors import ModelError, first_line
 from selfmoa.generate._chat import complete
 from selfmoa.generate._memory import keep_freed_memory
+from selfmoa.run import POSITIONS
 
 __all__ = ["load_plain", "load_tokenizer", "read_base", "save_merged", "write_merged"]
 
@@ -39,6 +40,7 @@ def read_base(directory: Path, *, load_in_4bit: bool = False) -> tuple[Any, Any]
             "config.json, a tokenizer and *.safetensors of an architecture that transformers knows."
         ) from error
     complete(tokenizer)
+    POSITIONS.listen(base.base_model)
     return base, tokenizer
 
 

@@ -33,11 +33,11 @@ def token_logprobs(
         chosen = [filled[place] for place in batch]
         prompts, answers = zip(*(rows[index] for index in chosen), strict=True)
         read, output = read_prompts(partial(net, logits_to_keep=1), net.config, prompts, pad, net.device)
-        targets = _right_padded(answers, pad, net.device)
+        targets, given = _right_padded(answers, pad, net.device)
         # the prompt's last token has said what it expects, and nobody asks what follows the answer's last
         expected = [output.logits[read.owners]]
         if targets.shape[1] > 1:
-            expected.append(_go_on(net, read, targets[:, :-1]).logits)
+            expected.append(_go_on(net, read, targets[:, :-1], given[:, :-1]).logits)
         parts = zip(expected, targets.tensor_split([1], dim=1), strict=False)
         per_token = torch.cat([_taken(logits, wanted) for logits, wanted in parts], dim=1).cpu()
         for place, index in enumerate(chosen):
@@ -121,7 +121,7 @@ def _states_of(
 ) -> Iterator[dict[int, torch.Tensor]]:
     """For each answer its states (tokens, hidden) by layer; of an empty one the prompt's last."""
     read, asked = read_prompts(forward, net.config, prompts, pad, net.device)
-    answered = _go_on(forward, read, _right_padded(answers, pad, net.device)) if any(answers) else {}
+    answered = _go_on(forward, read, *_right_padded(answers, pad, net.device)) if any(answers) else {}
     for place, answer in enumerate(answers):
         yield {
             layer: answered[layer][place, : len(answer)] if answer else asked[layer][read.owners[place], -1:]
@@ -129,22 +129,23 @@ def _states_of(
         }
 
 
-def _go_on(forward: Callable[..., Any], read: Prompts, tokens: torch.Tensor) -> Any:
+def _go_on(forward: Callable[..., Any], read: Prompts, tokens: torch.Tensor, mask: torch.Tensor) -> Any:
     """The output of a forward pass over right-padded tokens (N, T) that follow the prompts."""
     places = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
     return forward(
         input_ids=tokens,
-        attention_mask=torch.cat([read.mask, torch.ones_like(tokens)], dim=1),  # what is padded comes after the answer
+        attention_mask=torch.cat([read.mask, mask], dim=1),
         position_ids=read.position[:, None] + places,
         past_key_values=read.cache,
         use_cache=True,
     )
 
 
-def _right_padded(rows: Sequence[list[int]], pad: int, device: torch.device) -> torch.Tensor:
-    """(N, longest)."""
+def _right_padded(rows: Sequence[list[int]], pad: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """(tokens, attention mask), each of shape (N, longest)."""
     width = max(len(row) for row in rows)
-    return torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows], device=device)
+    tokens = torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows], device=device)
+    return tokens, torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
 
 
 def _pooled(found: torch.Tensor, window: int | None) -> np.ndarray:

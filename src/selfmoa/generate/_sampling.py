@@ -17,6 +17,7 @@ from selfmoa.generate._cache import with_room
 from selfmoa.generate._memory import give_back_memory
 from selfmoa.generate._prompts import Prompts, in_batches, read_prompts
 from selfmoa.recipe import Sampling
+from selfmoa.run import POSITIONS
 
 __all__ = ["pick", "sample"]
 
@@ -100,6 +101,7 @@ def _decode(
         if len(alive) <= (1 - _COMPACT_AT) * len(running.rows):
             running.keep(alive)
             tokens = tokens[alive]
+        POSITIONS.fill(len(running.rows) - len(alive))
         logits = _step(net, running.read, tokens)
     return [(answer, "eos" if row in running.done else "length") for row, answer in enumerate(answers)]
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from selfmoa.assets import resolve_encoder
 from selfmoa.judge._text import cut_words, sentences
+from selfmoa.run import POSITIONS
 
 __all__ = ["ANSWER_WORDS", "ENCODER", "SHORT_WORDS", "Encoder", "encoder"]
 
@@ -35,6 +36,7 @@ class Encoder:
 
         self._tokenizer: Any = AutoTokenizer.from_pretrained(directory)
         self._net: Any = AutoModel.from_pretrained(directory, use_safetensors=True).eval()
+        POSITIONS.listen(self._net)
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """(n, d) sentence embeddings of length 1."""

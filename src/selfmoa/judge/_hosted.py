@@ -15,6 +15,7 @@ from selfmoa.errors import AssetError, ModelError, SelfMoaError, UsageError
 from selfmoa.judge._protocol import EMPTY_ANSWER, EvaluatorContext, Item, JudgeBase, Objective, Verdict
 from selfmoa.recipe import JudgeRef
 from selfmoa.records import stable_id
+from selfmoa.run import POSITIONS
 
 __all__ = ["Hosted", "HostedOptions", "from_weights"]
 
@@ -39,6 +40,7 @@ def from_weights(model_class: Any, directory: Any, **more: Any) -> Any:
     missing = sorted(info["missing_keys"])
     if missing:
         raise ValueError(f"its weights lack {', '.join(missing[:3])}, which a {model_class.__name__} needs")
+    POSITIONS.listen(net.base_model)
     return net
 
 

@@ -277,7 +277,7 @@ def curves(run: RunData) -> list[Row]:
 
 
 def cost_rows(run: RunData) -> Row:
-    """Seconds, tokens and peak memory by step, with totals."""
+    """Seconds, tokens, share of padding and peak memory by step, with totals."""
     seconds = {name: number(used.get("seconds")) or 0.0 for name, used in run.usage.items()}
     tokens = {name: number(used.get("tokens")) or 0.0 for name, used in run.usage.items()}
     peak = [number(used.get("peak_mb")) or 0.0 for used in run.usage.values()]
@@ -296,6 +296,7 @@ def cost_rows(run: RunData) -> Row:
             "width": 100 * seconds[name] / top,
             "tokens": integer(tokens[name]) if tokens[name] else "–",
             "rate": integer(tokens[name] / seconds[name]) if tokens[name] and seconds[name] else "–",
+            "padding": _padding(used),
             "peak": integer(used.get("peak_mb")),
         }
         for name, used in run.usage.items()
@@ -308,3 +309,9 @@ def cost_rows(run: RunData) -> Row:
         "expected": duration(sum(expected.values())) if expected else "",
         "expected_peak": integer(run.estimate.get("peak_mb")),
     }
+
+
+def _padding(used: Row) -> str:
+    """Share of the places that models read in a step which held nothing."""
+    read, padded = number(used.get("read")), number(used.get("padded"))
+    return share(padded / read) if read and padded is not None else "–"

@@ -4,6 +4,7 @@ from selfmoa.run._aligned import RESET, RESET_DONE, RESET_MARK, aligned_model, r
 from selfmoa.run._cache import Cache, cache_key
 from selfmoa.run._directory import OnExisting, Run, open_run
 from selfmoa.run._machine import describe_machine, peak_memory_mb, versions
+from selfmoa.run._positions import POSITIONS
 from selfmoa.run._progress import Progress, Task
 from selfmoa.run._storage import (
     read_json,
@@ -16,6 +17,7 @@ from selfmoa.run._storage import (
 )
 
 __all__ = [
+    "POSITIONS",
     "RESET",
     "RESET_DONE",
     "RESET_MARK",

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -19,6 +20,7 @@ from selfmoa.recipe import Recipe
 from selfmoa.run._cache import cache_key
 from selfmoa.run._common import give, take
 from selfmoa.run._machine import describe_machine, git_state, peak_memory_mb, versions
+from selfmoa.run._positions import POSITIONS
 from selfmoa.run._progress import Progress
 from selfmoa.run._storage import read_json, read_records, write_json, write_records, write_text
 
@@ -169,22 +171,26 @@ class Run:
 
     @contextmanager
     def measured(self, name: str) -> Iterator[dict[str, float]]:
-        """Add time, tokens and peak memory of a step to usage.json.
+        """Add time, tokens, places read (and of these padding) and peak memory of a step to usage.json.
 
         Tokens of batched records are counted by themselves; add others (trained on) to `tokens` in what is yielded.
         """
-        start, written, spent = time.monotonic(), self._written, {"tokens": 0.0}
+        start, written, places = time.monotonic(), self._written, replace(POSITIONS)
+        spent = {"tokens": 0.0}
         try:
             yield spent
         finally:
             tokens, peak = spent["tokens"] + self._written - written, round(peak_memory_mb(), 1)
-            self._charge(name, {"seconds": time.monotonic() - start, "tokens": tokens, "peak_mb": peak})
+            seconds = time.monotonic() - start
+            self._charge(name, {"seconds": seconds, "tokens": tokens, **POSITIONS.since(places), "peak_mb": peak})
 
     def _charge(self, name: str, spent: Mapping[str, float]) -> None:
         self._charged.add(name)
         entry = self._usage.setdefault(name, {"seconds": 0.0, "tokens": 0.0, "peak_mb": 0.0})
         entry["seconds"] = round(entry["seconds"] + spent["seconds"], 2)
         entry["tokens"] += spent["tokens"]
+        for places in ("read", "padded"):  # absent where another version began the run
+            entry[places] = entry.get(places, 0.0) + spent.get(places, 0.0)
         entry["peak_mb"] = max(entry["peak_mb"], spent["peak_mb"])
         write_json(self.directory / "usage.json", self._usage)
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from selfmoa.run import POSITIONS
+
 __all__ = ["Packing", "can_pack", "pack"]
 
 _ROW = 1024
@@ -32,6 +34,8 @@ class _Packed:
     """(2N, width - 1): place in the flattened packed output of what the padded batch asks for."""
     asked: torch.Tensor
     """(2N, width - 1): True where an answer's token is predicted."""
+    empty: int
+    """Places of the packed rows that hold nothing."""
 
 
 def pack(input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor) -> _Packed:
@@ -68,7 +72,7 @@ def pack(input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Te
         "position_ids": column.clamp(min=0),
         "attention_mask": _mask(group, part, everyone=half),
     }
-    return _Packed(inputs, source, labels[:, 1:] != _IGNORED)
+    return _Packed(inputs, source, labels[:, 1:] != _IGNORED, int((~given).sum()))
 
 
 def _common(prompts: torch.Tensor, most: int) -> int:
@@ -112,6 +116,7 @@ class Packing:
         self, *, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor, **options: Any
     ) -> Any:
         packed = pack(input_ids, attention_mask, labels)
+        POSITIONS.fill(packed.empty)
         output = self._net(**packed.inputs, **options)
         found = {
             name: value.flatten()[packed.source].where(packed.asked, 0)
