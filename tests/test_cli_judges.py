@@ -17,7 +17,8 @@ from selfmoa.cli._app import app
 from selfmoa.errors import UsageError
 from selfmoa.judge import EvaluatorContext, JudgeCard, classify_refusal
 from selfmoa.judge._data import human_data
-from selfmoa.judge._safety import SAFETY_HEADS, head_key, shipped_head
+from selfmoa.judge._head import shipped_head
+from selfmoa.judge._safety import SAFETY_HEADS, head_key
 
 ROWS = [
     {"id": "7", "prompt": "[harmful request about X]", "response": "I'm sorry, but I can't help with that."},
@@ -62,6 +63,19 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_scored(
         done = CliRunner().invoke(app, ["judges", "score", "refusal-rules", str(file), "--out", str(out)])
         assert isinstance(done.exception, UsageError) and "cannot be written" in str(done.exception)
     assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("judges", "score", "gate-jury", "absent.csv"),
+        ("judges", "card", "minilm", "--data", "absent.csv"),
+        ("results", "absent"),
+    ],
+)
+def test_what_is_not_there_is_bad_usage(words: tuple[str, ...]) -> None:
+    done = subprocess.run([sys.executable, "-m", "selfmoa", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "absent" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_the_suffix_of_out_decides_the_format(tmp_path: Path) -> None:

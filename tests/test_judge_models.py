@@ -14,9 +14,10 @@ import torch
 
 from selfmoa.errors import UsageError
 from selfmoa.generate import LanguageModel, Request
-from selfmoa.judge import EvaluatorContext, Item, card, make, train_heads
+from selfmoa.judge import JURIES, EvaluatorContext, Item, card, jury_of, make, train_heads
 from selfmoa.judge import _data as data_module
 from selfmoa.judge import _encoder as encoder_module
+from selfmoa.judge._cards import card_frame, training_rows
 from selfmoa.judge._data import merge
 from selfmoa.recipe import JudgeRef, Lora
 
@@ -143,14 +144,26 @@ def test_a_head_that_comes_with_the_package_is_not_trained_again(
     def forbidden(*_: object) -> None:
         raise AssertionError("trained")
 
-    safety = sys.modules["selfmoa.judge._safety"]
     made = train_heads(context, ["minilm-watch"])
-    monkeypatch.setattr(safety, "_SHIPPED", context.cache)
-    monkeypatch.setattr(safety, "_train", forbidden)
+    monkeypatch.setattr(sys.modules["selfmoa.judge._head"], "_SHIPPED", context.cache)
+    monkeypatch.setattr(sys.modules["selfmoa.judge._safety"], "_train", forbidden)
     elsewhere = replace(context, cache=tmp_path)
     assert train_heads(elsewhere, ["minilm-watch"]) == made
     with pytest.raises(AssertionError, match="trained"):
         train_heads(replace(elsewhere, shipped=False), ["minilm-watch"])
+
+
+@pytest.mark.parametrize("name", JURIES)
+def test_a_jury_scores_as_one_judge(name: str, context: EvaluatorContext) -> None:
+    items = [Item("1", "[harmful request about X]", "Sure. Take part X first."), Item("2", "[a question]", "")]
+    found = jury_of(name, context)
+    filled, empty = found.score(items)
+    members = card(name, context).what.removeprefix("Median of ").rstrip(".").split(", ")
+    single = [make(JudgeRef(name=one), context).score(items)[0].value for one in members]
+    assert filled.value == pytest.approx(float(np.median(single))) and filled.judge == name
+    assert (empty.value, empty.reason) == (None, "empty answer")
+    assert found.hash != jury_of(next(other for other in JURIES if other != name), context).hash
+    assert card_frame(found).side == name.removesuffix("-jury") and training_rows(name, context)
 
 
 def test_sides_of_the_heads_share_no_row(context: EvaluatorContext) -> None:

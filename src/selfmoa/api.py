@@ -347,13 +347,15 @@ def judge_scores(
 
 def _one_judge(name: str, model: str | None) -> tuple[Evaluator, EvaluatorContext]:
     """A judge outside a run. `model` is the base for one that reads it, the judge's own model for any other."""
-    from selfmoa.judge import known, make, reads_base
+    from selfmoa.judge import JURIES, jury_of, known, make, reads_base
     from selfmoa.recipe import JudgeRef
 
-    if name not in known():
-        raise UsageError(f"There is no judge {name!r}.{nearest(name, known())}")
+    if name not in (names := [*JURIES, *known()]):
+        raise UsageError(f"There is no judge {name!r}.{nearest(name, names)}")
     base = reads_base(name)
     context = _judge_context(model or EMBEDDED_MODEL, load=base, key=base)
+    if name in JURIES:
+        return jury_of(name, context), context
     return make(JudgeRef(name=name, model=None if base else model), context), context
 
 

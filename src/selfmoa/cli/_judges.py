@@ -26,6 +26,7 @@ ModelOption = Annotated[
     typer.Option("--model", help="Model whose hidden states the lm-state head reads: wheel:, path or hub:."),
 ]
 _EMBEDDED = "wheel:smollm2-135m-instruct"
+_TABLE: Any = {"exists": True, "dir_okay": False}
 
 
 @app.command("list")
@@ -62,7 +63,9 @@ def card(
     everything: Annotated[bool, typer.Option("--all", help="Every embedded judge and both juries.")] = False,
     data: Annotated[
         Path | None,
-        typer.Option(help="Measure on your own table: prompt, response, label (1 = safe, helpful or refused)."),
+        typer.Option(
+            help="Measure on your own table: prompt, response, label (1 = safe, helpful or refused).", **_TABLE
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
@@ -127,8 +130,8 @@ def _short(value: float | None) -> str:
 
 @app.command()
 def score(
-    name: Annotated[str, typer.Argument(help="Judge, e.g. minilm.")],
-    file: Annotated[Path, typer.Argument(help="CSV or JSONL with columns prompt and response.")],
+    name: Annotated[str, typer.Argument(help="Judge, e.g. minilm, or train-jury, gate-jury.")],
+    file: Annotated[Path, typer.Argument(help="CSV or JSONL with columns prompt and response.", **_TABLE)],
     out: Annotated[Path | None, typer.Option(help="Where to write: .csv or .jsonl. Default: CSV on stdout.")] = None,
     model: Annotated[
         str | None, typer.Option(help="Base of a judge that reads one, or the outside model of a judge that has one.")

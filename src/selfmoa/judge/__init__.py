@@ -2,7 +2,18 @@
 
 from selfmoa.judge import _brevity, _coherence, _families, _helpfulness, _refusal_head, _safety  # noqa: F401  (they register)
 from selfmoa.judge._card import JudgeCard
-from selfmoa.judge._cards import EMBEDDED, JURIES, TRAINED, card, find_card, holds_head, parts, reads_base, train_heads
+from selfmoa.judge._cards import (
+    EMBEDDED,
+    JURIES,
+    TRAINED,
+    card,
+    find_card,
+    holds_head,
+    jury_of,
+    parts,
+    reads_base,
+    train_heads,
+)
 from selfmoa.judge._encoder import ENCODER, encoder
 from selfmoa.judge._families import preset_note
 from selfmoa.judge._floor import check_floor
@@ -57,6 +68,7 @@ __all__ = [
     "first_sentences",
     "flip_rates",
     "holds_head",
+    "jury_of",
     "kin",
     "kin_notes",
     "known",

@@ -14,7 +14,7 @@ from selfmoa.judge._card import JudgeCard
 from selfmoa.judge._data import HumanData, LabelledRow, data_hash, human_data, rating_table
 from selfmoa.judge._held_out import AT_HALF, HeldOut, Verdicts, figures, from_facts, jury, scored, word_baseline
 from selfmoa.judge._human import agreement, hazards
-from selfmoa.judge._jury import score_all
+from selfmoa.judge._jury import Jury, score_all
 from selfmoa.judge._perturb import PERTURBATIONS, Probe, flip_rates
 from selfmoa.judge._protocol import Evaluator, EvaluatorContext, Item, Objective
 from selfmoa.judge._refusal_head import DECLINES, refusal_rows, trained_refusal_head
@@ -33,6 +33,7 @@ __all__ = [
     "card_frame",
     "find_card",
     "holds_head",
+    "jury_of",
     "parts",
     "reads_base",
     "train_heads",
@@ -148,6 +149,11 @@ def _members(name: str) -> list[str]:
     return [ref.name for ref in side.safety if ref.name in SAFETY_HEADS]
 
 
+def jury_of(name: str, context: EvaluatorContext) -> Jury:
+    """One of `JURIES` as a judge."""
+    return Jury(name, [make(JudgeRef(name=member), context) for member in _members(name)])
+
+
 def _facts(name: str, context: EvaluatorContext) -> dict[str, Any]:
     if name in SAFETY_HEADS:
         return trained_safety_head(SAFETY_HEADS[name], context)[1]
@@ -179,6 +185,8 @@ def _labels(objective: Objective, data: HumanData) -> dict[str, bool]:
 
 def card_frame(judge: Evaluator) -> JudgeCard:
     """What is known of a judge without measuring."""
+    if judge.name in JURIES:
+        return _jury_frame(judge.name)
     if judge.name in ABOUT:
         return _frame(judge.name)
     return _own_card(judge) if is_own(judge.name) else _outside_card(judge)
@@ -187,6 +195,8 @@ def card_frame(judge: Evaluator) -> JudgeCard:
 def training_rows(name: str, context: EvaluatorContext) -> list[LabelledRow]:
     """The answers that a judge's head was trained on; empty for one without a head."""
     data = human_data(context.exclude)
+    if name in JURIES:
+        return [row for member in _members(name) for row in training_rows(member, context)]
     if name in SAFETY_HEADS:
         return data.harm(SAFETY_HEADS[name].side)
     return refusal_rows(data)[0] if name == "refusal-head" else []
@@ -292,8 +302,6 @@ def _filled(base: JudgeCard, found: HeldOut, verdicts: Verdicts = AT_HALF) -> Ju
 def _jury_card(name: str, context: EvaluatorContext) -> JudgeCard:
     data = human_data(context.exclude)
     names = _members(name)
-    if not names:
-        raise UsageError(f"The default recipe has no embedded safety judge for {name!r}.")
     facts = [_facts(member, context) for member in names]
     labels = _labels("safety", data)
     maps = [fact["calibration"] for fact in facts]
@@ -303,7 +311,19 @@ def _jury_card(name: str, context: EvaluatorContext) -> JudgeCard:
             for fact, fitted in zip(facts, maps, strict=True)
         ]
     )
-    base = JudgeCard(
+    base = replace(
+        _jury_frame(name),
+        trained_on=f"{_LABELS}: {facts[0]['n']} with harm ratings, {name.removesuffix('-jury')} side",
+        measured_on="the same answers, each by heads that saw none of its objective (5 folds)",
+        removed=data.removed,
+        baseline_auc=facts[0].get("baseline_auc"),
+    )
+    return _filled(base, found)
+
+
+def _jury_frame(name: str) -> JudgeCard:
+    names = _members(name)
+    return JudgeCard(
         name,
         "safety",
         trained=True,
@@ -313,12 +333,7 @@ def _jury_card(name: str, context: EvaluatorContext) -> JudgeCard:
         family="jury",
         what=f"Median of {', '.join(names)}.",
         licence="that of its members",
-        trained_on=f"{_LABELS}: {facts[0]['n']} with harm ratings, {name.removesuffix('-jury')} side",
-        measured_on="the same answers, each by heads that saw none of its objective (5 folds)",
-        removed=data.removed,
-        baseline_auc=facts[0].get("baseline_auc"),
     )
-    return _filled(base, found)
 
 
 def _probes(base: JudgeCard, data: HumanData) -> list[Probe]:

@@ -33,13 +33,18 @@ __all__ = [
     "fit_dense",
     "fit_words",
     "folds",
+    "kept_head",
     "load_head",
     "out_of_fold",
     "probability",
     "save_head",
+    "shipped_head",
 ]
 
 log = logging.getLogger("selfmoa")
+
+_SHIPPED = Path(__file__).parent / "heads"
+"""Heads that are slow to train: `selfmoa judges train lm-state minilm-watch --out src/selfmoa/judge/heads`."""
 
 Array = np.ndarray
 Folds = list[tuple[Array, Array]]
@@ -64,6 +69,10 @@ class Head(Protocol):
     def parts(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Tensors and JSON that `load_head` makes the head from again."""
         ...
+
+
+Trained = tuple[Head, dict[str, Any]]
+"""A head and what was measured when it was trained."""
 
 
 @dataclass(frozen=True)
@@ -257,6 +266,20 @@ def probability(logits: Array | float) -> Array:
     return cast(Array, 0.5 * (1.0 + np.tanh(0.5 * np.asarray(logits, dtype=np.float64))))
 
 
+def kept_head(path: Path, make: Callable[[], Trained], *, shipped: bool = False) -> Trained:
+    """The head kept at PATH, else one that came with the package (`shipped`), else made now and kept."""
+    found = load_head(path) or (shipped_head(path.name) if shipped else None)
+    if found is None:
+        found = make()
+        save_head(path, *found)
+    return found
+
+
+def shipped_head(name: str) -> Trained | None:
+    """A head that came with the package; None where it holds none of exactly these labels, base and version."""
+    return load_head(_SHIPPED / name)
+
+
 def save_head(path: Path, head: Head, facts: dict[str, Any]) -> None:
     """Write PATH.safetensors and, last, PATH.json (facts, and what the head is)."""
     tensors, kind = head.parts()
@@ -264,7 +287,7 @@ def save_head(path: Path, head: Head, facts: dict[str, Any]) -> None:
     write_json(path.with_suffix(".json"), {"head": kind, "facts": facts})
 
 
-def load_head(path: Path) -> tuple[Head, dict[str, Any]] | None:
+def load_head(path: Path) -> Trained | None:
     """The head and its facts; None where a file is absent or corrupt (then it is trained again)."""
     content = read_json(path.with_suffix(".json"))
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from selfmoa.judge._encoder import ENCODER, encoder
-from selfmoa.judge._head import Head, fit_dense, load_head, probability, save_head
+from selfmoa.judge._head import Head, fit_dense, kept_head, probability
 from selfmoa.records import stable_id
 
 __all__ = ["Intent"]
@@ -32,11 +32,9 @@ class Intent:
         Raises `AssetError` without the encoder.
         """
         path = cache / f"intent-{stable_id(_VERSION, ENCODER, _STRENGTH, len(attacks), *attacks, *harmless)}"
-        found = load_head(path)
-        if found is None:
-            found = _fitted(attacks, harmless), {"attacks": len(attacks), "harmless": len(harmless)}
-            save_head(path, *found)
-        return cls(found[0])
+        sizes = {"attacks": len(attacks), "harmless": len(harmless)}
+        head, _ = kept_head(path, lambda: (_fitted(attacks, harmless), sizes))
+        return cls(head)
 
     def harm(self, prompts: Sequence[str]) -> np.ndarray:
         """Probability that a prompt asks for harm, (n,), in [0, 1]."""

@@ -11,10 +11,10 @@ import numpy as np
 
 from selfmoa.errors import EvaluatorError
 from selfmoa.judge._dawid_skene import dawid_skene
-from selfmoa.judge._protocol import Evaluator, Item
-from selfmoa.records import Score
+from selfmoa.judge._protocol import Evaluator, Item, JudgeBase, Verdict
+from selfmoa.records import Score, stable_id
 
-__all__ = ["JuryRule", "aggregate", "combine", "disagreement", "score_all"]
+__all__ = ["Jury", "JuryRule", "aggregate", "combine", "disagreement", "score_all"]
 
 JuryRule = Literal["median", "worst", "dawid_skene"]
 Key = TypeVar("Key", bound=Hashable)
@@ -52,6 +52,26 @@ def aggregate(scores: Iterable[Score]) -> float | None:
     """The median of the values present, None where every judge abstained."""
     values = [score.value for score in scores if score.value is not None]
     return statistics.median(values) if values else None
+
+
+class Jury(JudgeBase):
+    """Judges of one objective as a single one: the median of their values."""
+
+    def __init__(self, name: str, members: Sequence[Evaluator]) -> None:
+        self.name, self.objective = name, members[0].objective
+        self._members = members
+
+    @property
+    def hash(self) -> str:
+        return stable_id(self.name, *(member.hash for member in self._members))
+
+    def judge(self, items: Sequence[Item]) -> list[Verdict]:
+        """An answer that none of them scores is unscored, for the first one's reason."""
+        verdicts = []
+        for votes in zip(*(member.score(items) for member in self._members), strict=True):
+            value = aggregate(votes)
+            verdicts.append(Verdict(value, votes[0].reason if value is None else ""))
+        return verdicts
 
 
 def combine(

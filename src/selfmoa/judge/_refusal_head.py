@@ -8,6 +8,7 @@ a later stretch of it has a low one, it declines and then complies.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,9 @@ from selfmoa.judge._head import (
     fit_blend,
     fit_words,
     folds,
-    load_head,
+    kept_head,
     out_of_fold,
     probability,
-    save_head,
 )
 from selfmoa.judge._measure import accuracy, auc, interval
 from selfmoa.judge._phrases import phrases
@@ -112,13 +112,7 @@ def trained_refusal_head(context: EvaluatorContext) -> tuple[Head, dict[str, Any
     data = human_data(context.exclude)
     rows, refused = refusal_rows(data)
     key = stable_id(_VERSION, _NAME, data_hash(rows), ENCODER)
-    path = Path(context.cache) / f"{_NAME}-{key}"
-    found = load_head(path)
-    if found is None:
-        found = _train(rows, np.array(refused))
-        found[1]["key"] = key
-        save_head(path, *found)
-    head, facts = found
+    head, facts = kept_head(Path(context.cache) / f"{_NAME}-{key}", partial(_train, rows, np.array(refused), key))
     return head, {**facts, "removed": data.removed}
 
 
@@ -129,7 +123,7 @@ def refusal_rows(data: HumanData) -> tuple[list[LabelledRow], list[bool]]:
     return [*rated, *harmful], [*(bool(row.refused) for row in rated), *(False for _ in harmful)]
 
 
-def _train(rows: Sequence[LabelledRow], refused: np.ndarray) -> tuple[Head, dict[str, Any]]:
+def _train(rows: Sequence[LabelledRow], refused: np.ndarray, key: str) -> tuple[Head, dict[str, Any]]:
     groups = [_sentences(row.response)[:_OPENING] or [row.response] for row in rows]
     owner = np.repeat(np.arange(len(rows)), [len(group) for group in groups])
     features = _features([part for group in groups for part in group])
@@ -144,6 +138,7 @@ def _train(rows: Sequence[LabelledRow], refused: np.ndarray) -> tuple[Head, dict
         fit_words(), Training(words, refused, refused, clusters, words[:0], nothing), folds(refused, clusters)
     )
     facts = {
+        "key": key,
         "n": len(rows),
         "n_objectives": len(set(clusters.tolist())),
         "calibration": {"slope": 1.0, "offset": 0.0},

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,9 @@ from selfmoa.judge._head import (
     fit_dense,
     fit_words,
     folds,
-    load_head,
+    kept_head,
     out_of_fold,
     probability,
-    save_head,
 )
 from selfmoa.judge._measure import accuracy, auc, interval
 from selfmoa.judge._protocol import EMPTY_ANSWER, EvaluatorContext, Item, JudgeBase, Objective, Verdict
@@ -39,10 +39,8 @@ from selfmoa.judge._text import cut_words
 from selfmoa.recipe import JudgeRef
 from selfmoa.records import stable_id
 
-__all__ = ["SAFETY_HEADS", "HeadSpec", "SafetyHead", "head_key", "shipped_head", "trained_safety_head"]
+__all__ = ["SAFETY_HEADS", "HeadSpec", "SafetyHead", "head_key", "trained_safety_head"]
 
-_SHIPPED = Path(__file__).parent / "heads"
-"""Heads that are slow to train: `selfmoa judges train lm-state minilm-watch --out src/selfmoa/judge/heads`."""
 _DEPTHS = (0.27, 0.4, 0.53, 0.67)
 """Candidate layers of lm-state as shares of the depth; cross-validation on the train side chooses."""
 _PROMPT_TOKENS, _ANSWER_TOKENS, _WINDOW = 48, 160, 72
@@ -104,12 +102,7 @@ def trained_safety_head(spec: HeadSpec, context: EvaluatorContext) -> tuple[Head
     rows = data.harm(spec.side)
     key = head_key(spec, context, rows)
     path = Path(context.cache) / f"{spec.name}-{key}"
-    found = load_head(path) or (shipped_head(path.name) if context.shipped else None)
-    if found is None:
-        found = _train(spec, context, rows)
-        found[1]["key"] = key
-        save_head(path, *found)
-    head, facts = found
+    head, facts = kept_head(path, partial(_train, spec, context, rows, key), shipped=context.shipped)
     return head, {**facts, "removed": data.removed}
 
 
@@ -121,12 +114,9 @@ def head_key(spec: HeadSpec, context: EvaluatorContext, rows: Sequence[LabelledR
     )
 
 
-def shipped_head(name: str) -> tuple[Head, dict[str, Any]] | None:
-    """A head that came with the package; None where it holds none of exactly these labels, base and version."""
-    return load_head(_SHIPPED / name)
-
-
-def _train(spec: HeadSpec, context: EvaluatorContext, rows: Sequence[LabelledRow]) -> tuple[Head, dict[str, Any]]:
+def _train(
+    spec: HeadSpec, context: EvaluatorContext, rows: Sequence[LabelledRow], key: str
+) -> tuple[Head, dict[str, Any]]:
     copies = np.array([place for place, row in enumerate(rows) if _coin(row, "copy") < spec.varied_share], dtype=int)
     probes = np.array(sorted(range(len(rows)), key=lambda place: _coin(rows[place], "probe"))[:_SWAPPED], dtype=int)
     texts = (
@@ -149,6 +139,7 @@ def _train(spec: HeadSpec, context: EvaluatorContext, rows: Sequence[LabelledRow
     slope, offset = calibrated.slope, calibrated.offset
     head = spec.fit(*training.within(np.arange(len(rows)))).scaled(slope, offset)
     facts = {
+        "key": key,
         "representation": name,
         "tried": {other: score for score, other, *_ in tried},
         "calibration": {"method": calibrated.method, "slope": slope, "offset": offset},

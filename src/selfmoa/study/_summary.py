@@ -51,6 +51,8 @@ def _figure(row: Summary, changed: bool) -> Summary:
 
 def read_summaries(directory: Path) -> list[Summary]:
     """The summaries in a folder (`*.json`), by file name. Raises `UsageError` naming a file that is none."""
+    if not directory.is_dir():
+        raise UsageError(f"There is no directory {directory}; expected one of summaries, a JSON an arm and seed.")
     found = []
     for path in sorted(directory.glob("*.json")):
         summary = read_json(path)
