@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from peft.tuners.lora import Linear
 from scipy.stats import chisquare
 from transformers import GenerationConfig
 
-from selfmoa.generate import LanguageModel, Request, _merge, _sampling
+from selfmoa.generate import LanguageModel, Request, _forward, _merge, _sampling
+from selfmoa.generate._parallel import side_by_side
 from selfmoa.recipe import Lora, Sampling
 
 PROMPTS = ["a", "Tell me how to plant a garden.", "a", "word " * 70, "The quick brown fox", "a"]
@@ -89,6 +91,45 @@ def test_the_base_comes_back_whatever_happens_while_merged(tiny_model_dir: Path)
     model.net.to(torch.bfloat16)
     with torch.inference_mode(), _merge.merged(model.net):
         assert torch.equal(layer.weight, own.to(torch.bfloat16)), "merging would round"
+
+
+def test_batches_side_by_side_give_what_they_give_one_by_one(
+    tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = LanguageModel.load(tiny_model_dir, Lora(r=4, alpha=8))
+    monkeypatch.setattr(_sampling, "_LARGEST", {"cpu": (2, 10_000)})
+    monkeypatch.setattr(_forward, "_ROWS", {"cpu": 2})
+    requests = [Request(user=prompt) for prompt in PROMPTS * 4]
+    warm = Sampling(temperature=1.0, top_p=0.9, max_new_tokens=12)
+    threads, found = torch.get_num_threads(), []
+    try:
+        for number in (1, 3):
+            torch.set_num_threads(number)
+            texts = [one.text for one in model.generate(requests, warm, role="target", seed=0)]
+            pairs = [(model.render(one), text) for one, text in zip(requests, texts, strict=True)]
+            found.append((texts, model.logprobs(pairs, role=None), model.states_at(pairs, layers=(1, 2))))
+            assert torch.get_num_threads() == number
+    finally:
+        torch.set_num_threads(threads)
+    assert found[0][0] == found[1][0] and len(set(found[0][0])) > len(PROMPTS)
+    assert np.array(found[1][1]) == pytest.approx(np.array(found[0][1]), abs=1e-4)
+    assert found[1][2] == pytest.approx(found[0][2], abs=1e-5)
+
+
+def test_a_batch_that_fails_fails_all_and_threads_stay() -> None:
+    def work(number: int) -> int:
+        if number == 2:
+            raise ValueError("broken")
+        return number
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with pytest.raises(ValueError, match="broken"):
+            list(side_by_side(work, range(5), torch.device("cpu")))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_finished_answers_leave_and_the_others_go_on_as_if_alone(

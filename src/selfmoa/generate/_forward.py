@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -12,12 +13,15 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from selfmoa.generate._memory import give_back_memory
+from selfmoa.generate._parallel import side_by_side
 from selfmoa.generate._prompts import Prompts, batches_by_prompt, read_prompts
 
 __all__ = ["states", "token_logprobs"]
 
-_LOGITS = 2**28
-"""Bytes of logits at once: with a vocabulary of 49k those of 1,365 tokens, enough to keep a processor busy."""
+_LOGITS = 2**26
+"""Bytes of a batch's logits: with a vocabulary of 49k those of 341 tokens, enough to keep a core busy."""
+_ROWS = {"cuda": 1_024, "cpu": 32}
+"""Rows of a batch; on a processor each core takes one."""
 
 
 def token_logprobs(
@@ -29,9 +33,10 @@ def token_logprobs(
     results = [np.zeros(0, dtype=np.float32)] * len(rows)
     filled = [index for index, (_, completion) in enumerate(rows) if completion]
     most = _LOGITS // (4 * int(net.config.get_text_config().vocab_size))
-    for batch in batches_by_prompt([rows[index] for index in filled], batch_size, most):
-        chosen = [filled[place] for place in batch]
-        prompts, answers = zip(*(rows[index] for index in chosen), strict=True)
+    batches = list(batches_by_prompt([rows[index] for index in filled], _rows(net, batch_size), most))
+
+    def read_batch(batch: list[int]) -> torch.Tensor:
+        prompts, answers = zip(*(rows[filled[place]] for place in batch), strict=True)
         read, output = read_prompts(partial(net, logits_to_keep=1), net.config, prompts, pad, net.device)
         targets, given = _right_padded(answers, pad, net.device)
         # the prompt's last token has said what it expects, and nobody asks what follows the answer's last
@@ -39,11 +44,18 @@ def token_logprobs(
         if targets.shape[1] > 1:
             expected.append(_go_on(net, read, targets[:, :-1], given[:, :-1]).logits)
         parts = zip(expected, targets.tensor_split([1], dim=1), strict=False)
-        per_token = torch.cat([_taken(logits, wanted) for logits, wanted in parts], dim=1).cpu()
-        for place, index in enumerate(chosen):
-            results[index] = per_token[place, : len(rows[index][1])].numpy()
+        found = torch.cat([_taken(logits, wanted) for logits, wanted in parts], dim=1).cpu()
         give_back_memory()
+        return found
+
+    for batch, per_token in zip(batches, side_by_side(read_batch, batches, net.device), strict=True):
+        for index, found in zip((filled[place] for place in batch), per_token, strict=True):
+            results[index] = found[: len(rows[index][1])].numpy()
     return results
+
+
+def _rows(net: Any, batch_size: int) -> int:
+    return min(batch_size, _ROWS.get(net.device.type, _ROWS["cpu"]))
 
 
 def _taken(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -77,32 +89,39 @@ def states(
     hidden = net.config.get_text_config().hidden_size
     results = np.zeros((len(layers), len(rows), hidden * (1 if window is None else 2)), dtype=np.float32)
     with _listening(net.get_base_model().model, layers) as forward:
-        for batch in batches_by_prompt(rows, batch_size):
+        batches = list(batches_by_prompt(rows, _rows(net, batch_size)))
+
+        def read_batch(batch: list[int]) -> np.ndarray:
             prompts, answers = zip(*(rows[index] for index in batch), strict=True)
-            for place, found in enumerate(_states_of(net, forward, prompts, answers, int(tokenizer.pad_token_id))):
-                for number, layer in enumerate(layers):
-                    results[number, batch[place]] = _pooled(found[layer].float(), window)
+            states = _states_of(net, forward, prompts, answers, int(tokenizer.pad_token_id))
+            found = [[_pooled(one[layer].float(), window) for layer in layers] for one in states]
             give_back_memory()
+            return np.array(found).swapaxes(0, 1)
+
+        for batch, found in zip(batches, side_by_side(read_batch, batches, net.device), strict=True):
+            results[:, batch] = found
     return results
 
 
 @contextlib.contextmanager
 def _listening(body: Any, layers: Sequence[int]) -> Iterator[Callable[..., dict[int, torch.Tensor]]]:
     """A forward pass that ends at the last wanted layer and gives the wanted ones' states (N, tokens, hidden)."""
-    seen: dict[int, torch.Tensor] = {}
+    seen = threading.local()  # passes may run side by side
 
     def catch(layer: int) -> Any:
         def hook(_module: Any, _inputs: Any, output: Any) -> None:
-            seen[layer] = output[0] if isinstance(output, tuple) else output
+            seen.layers[layer] = output[0] if isinstance(output, tuple) else output
             if layer == max(layers):
                 raise _Enough
 
         return hook
 
     def forward(**inputs: Any) -> dict[int, torch.Tensor]:
+        seen.layers = {}
         with contextlib.suppress(_Enough):
             body(**inputs)
-        return dict(seen)
+        found: dict[int, torch.Tensor] = seen.layers
+        return found
 
     handles = [body.layers[layer - 1].register_forward_hook(catch(layer)) for layer in layers]
     try:

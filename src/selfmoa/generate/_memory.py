@@ -13,7 +13,7 @@ __all__ = ["give_back_memory", "keep_freed_memory"]
 
 # mallopt(3)
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
-_KEPT = 2**29
+_KEPT = 2**28
 """Bytes of freed memory that may stay between batches; what every batch needs again costs 0.1 s a gigabyte."""
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["POSITIONS", "Positions"]
+
+_LOCK = threading.Lock()  # passes may run side by side
 
 
 @dataclass
@@ -24,7 +27,8 @@ class Positions:
 
     def fill(self, padded: int) -> None:
         """Say of a batch with a mask of another shape how many of its places are padding."""
-        self.padded += padded
+        with _LOCK:
+            self.padded += padded
 
     def since(self, earlier: Positions) -> dict[str, float]:
         """What was read after a copy of these counts was taken."""
@@ -34,9 +38,12 @@ class Positions:
         tokens, mask = named.get("input_ids"), named.get("attention_mask")
         if tokens is None:
             return
-        self.read += tokens.numel()
+        padded = 0
         if mask is not None and mask.dim() == 2:
-            self.padded += tokens.numel() - int(mask[:, -tokens.shape[1] :].sum())
+            padded = tokens.numel() - int(mask[:, -tokens.shape[1] :].sum())
+        with _LOCK:
+            self.read += tokens.numel()
+            self.padded += padded
 
 
 POSITIONS = Positions()
