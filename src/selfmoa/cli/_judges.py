@@ -26,7 +26,6 @@ ModelOption = Annotated[
     typer.Option("--model", help="Model whose hidden states the lm-state head reads: wheel:, path or hub:."),
 ]
 _EMBEDDED = "wheel:smollm2-135m-instruct"
-_TABLE: Any = {"exists": True, "dir_okay": False}
 
 
 @app.command("list")
@@ -63,9 +62,7 @@ def card(
     everything: Annotated[bool, typer.Option("--all", help="Every embedded judge and both juries.")] = False,
     data: Annotated[
         Path | None,
-        typer.Option(
-            help="Measure on your own table: prompt, response, label (1 = safe, helpful or refused).", **_TABLE
-        ),
+        typer.Option(help="Measure on your own table: prompt, response, label (1 = safe, helpful or refused)."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
@@ -77,6 +74,7 @@ def card(
     if data is not None:
         if name is None:
             raise UsageError("--data measures one judge: name it.")
+        _check_table(data)
         cards = [api.judge_card_on(name, data, None if model == _EMBEDDED else model)]
     else:
         cards = api.judge_cards([] if name is None else [name], model)
@@ -131,7 +129,7 @@ def _short(value: float | None) -> str:
 @app.command()
 def score(
     name: Annotated[str, typer.Argument(help="Judge, e.g. minilm, or train-jury, gate-jury.")],
-    file: Annotated[Path, typer.Argument(help="CSV or JSONL with columns prompt and response.", **_TABLE)],
+    file: Annotated[Path, typer.Argument(help="CSV or JSONL with columns prompt and response.")],
     out: Annotated[Path | None, typer.Option(help="Where to write: .csv or .jsonl. Default: CSV on stdout.")] = None,
     model: Annotated[
         str | None, typer.Option(help="Base of a judge that reads one, or the outside model of a judge that has one.")
@@ -146,6 +144,7 @@ def score(
     from selfmoa.assets import read_table
     from selfmoa.run import write_text
 
+    _check_table(file)
     if out is not None:
         _check_out(out)
     rows = api.judge_scores(name, read_table(file), model)
@@ -155,6 +154,11 @@ def score(
     write_text(out, _csv(rows) if out.suffix.lower() == ".csv" else _jsonl(rows))
     unscored = sum(row["score"] is None for row in rows)
     say(f"{len(rows)} rows, {unscored} unscored: {out}")
+
+
+def _check_table(file: Path) -> None:
+    if not file.is_file():
+        raise UsageError(f"There is no file {file}; expected a table, .csv or .jsonl.")
 
 
 def _check_out(out: Path) -> None:
