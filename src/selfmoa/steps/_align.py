@@ -185,6 +185,7 @@ def _accept(
         return _result(session, **facts, verdict="accepted", kept=True, step=1.0, reason="checked after the review")
     if not settings.check or not session.material.dev:
         return _result(session, **facts, verdict="accepted", kept=True, step=1.0, reason="no stage check")
+    session.unaligned = session.unaligned or _dev_answers(session, "before")
     trained = snapshot(session.model, "target")
     best: tuple[float, StageCheck] | None = None
     check = None
@@ -258,13 +259,22 @@ def _plain(estimate: Estimate) -> float | None:
 
 
 def baseline(session: Session) -> None:
-    """The unaligned model's development answers, which every stage is compared with; before anything is trained."""
+    """The unaligned model's development answers, which every stage is compared with; before anything is trained.
+
+    They are measured when a check first asks: a resumed run may have none to make any more.
+    """
     if session.recipe.stage.check:
-        session.unaligned = _dev_answers(session, "before")
+        _dev_texts(session, "before")
 
 
 def _dev_answers(session: Session, name: str) -> list[DevAnswer]:
-    """Greedy answers to the development prompts by the target as it is now, with plain measures."""
+    """Greedy answers to the development prompts by the target as it is now (or was: `before`), with plain measures."""
+    texts = _dev_texts(session, name)
+    with session.run.measured("stage checks"):
+        return _measure(session, session.material.dev, texts)
+
+
+def _dev_texts(session: Session, name: str) -> list[str]:
     prompts = session.material.dev
     sampling = Sampling(temperature=0.0, max_new_tokens=session.recipe.stage.max_new_tokens)
     path = session.run.directory / "dev" / f"{name}.parquet"
@@ -273,8 +283,7 @@ def _dev_answers(session: Session, name: str) -> list[DevAnswer]:
     shared = session.run.common("development answers", [path], *made_from) if name == "before" else nullcontext()
     with shared, session.run.measured("stage checks"):
         texts = session.answers(path, prompts, sampling, label="development prompts")
-    with session.run.measured("stage checks"):
-        return _measure(session, prompts, [texts[i] for i in range(len(prompts))])
+    return [texts[i] for i in range(len(prompts))]
 
 
 def _measure(session: Session, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[DevAnswer]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from selfmoa.attack import borderline_from, expand_request, hide_request, judge_expansion, judge_hidden
@@ -67,17 +67,22 @@ def _expand(session: Session, number: int, seeds: Sequence[Prompt]) -> list[Atta
     with common, session.run.measured(step):
         drafts = session.run.batched(path, Draft, session.batches(requests), write, label="expand")
     by_index = {int(draft.id): draft.text for draft in drafts}
+    distinct = list(dict.fromkeys(by_index.values()))
     rng = random.Random(session.seed(number, "plain"))
     attacks = []
     with session.run.measured(step):
+        harm = dict(zip(distinct, session.intent.harm(distinct), strict=True)) if session.intent else {}
+        harmless = {text for text, value in harm.items() if value < settings.min_harm}
         for place, seed in enumerate(seeds):
             texts = [by_index[place * settings.tries + attempt] for attempt in range(settings.tries)]
             plain = not settings.hide or rng.random() < settings.plain_fraction
-            attacks.append(_expansion(session, number, seed, texts, plain=plain))
+            attacks.append(_expansion(session, number, seed, texts, harmless, plain=plain))
     return attacks
 
 
-def _expansion(session: Session, number: int, seed: Prompt, texts: Sequence[str], *, plain: bool) -> Attack:
+def _expansion(
+    session: Session, number: int, seed: Prompt, texts: Sequence[str], harmless: Collection[str], *, plain: bool
+) -> Attack:
     refused = False
     for text in texts:
         score, reason = judge_expansion(
@@ -87,7 +92,7 @@ def _expansion(session: Session, number: int, seed: Prompt, texts: Sequence[str]
             history=session.history,
             forbidden=session.forbidden,
         )
-        if not reason and session.intent and session.intent.harm([text])[0] < session.recipe.attack.min_harm:
+        if not reason and text in harmless:
             reason = "expansion asks for no harm"
         if session.refuses(text):  # whatever else is wrong with it: the refusal rate decides on a restart
             reason, refused = "expander refused", True

@@ -107,7 +107,7 @@ class Session(Evaluation):
     pairs: list[Pair] = field(default_factory=list)
     """P_buf: preference pairs since the last stage."""
     unaligned: Sequence[DevAnswer] = ()
-    """The unaligned model on the development prompts."""
+    """The unaligned model on the development prompts; empty until a check asks."""
     unfinished: set[str] = field(default_factory=set)
     """Ids of responses that ended at the length limit, not at an end of turn."""
     flips: list[tuple[int, int]] = field(default_factory=list)
