@@ -98,6 +98,11 @@ def matmul_peak(size: int = 1536, seconds: float = 2.0) -> float:
 
 def flops(work: Callable[[int], float]) -> float:
     """GFLOP of matrix products that one repetition asks for (attention and element-wise work are not counted)."""
-    with FlopCounterMode(display=False) as counter:
-        work(0)
-    return counter.get_total_flops() / 1e9
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the counter sees its own thread only: no batches side by side
+    try:
+        with FlopCounterMode(display=False) as counter:
+            work(0)
+    finally:
+        torch.set_num_threads(threads)
+    return float(counter.get_total_flops()) / 1e9
