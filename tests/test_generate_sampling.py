@@ -12,8 +12,8 @@ from peft.tuners.lora import Linear
 from scipy.stats import chisquare
 from transformers import GenerationConfig
 
-from selfmoa.generate import LanguageModel, Request, _forward, _merge, _sampling
-from selfmoa.generate._parallel import side_by_side
+from selfmoa.generate import LanguageModel, Request, _merge, _sampling
+from selfmoa.generate._parallel import ROWS, side_by_side
 from selfmoa.recipe import Lora, Sampling
 
 PROMPTS = ["a", "Tell me how to plant a garden.", "a", "word " * 70, "The quick brown fox", "a"]
@@ -97,8 +97,7 @@ def test_batches_side_by_side_give_what_they_give_one_by_one(
     tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = LanguageModel.load(tiny_model_dir, Lora(r=4, alpha=8))
-    monkeypatch.setattr(_sampling, "_LARGEST", {"cpu": (2, 10_000)})
-    monkeypatch.setattr(_forward, "_ROWS", {"cpu": 2})
+    monkeypatch.setitem(ROWS, "cpu", 2)
     requests = [Request(user=prompt) for prompt in PROMPTS * 4]
     warm = Sampling(temperature=1.0, top_p=0.9, max_new_tokens=12)
     threads, found = torch.get_num_threads(), []

@@ -13,15 +13,13 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from selfmoa.generate._memory import give_back_memory
-from selfmoa.generate._parallel import side_by_side
+from selfmoa.generate._parallel import ROWS, of_device, side_by_side
 from selfmoa.generate._prompts import Prompts, batches_by_prompt, read_prompts
 
 __all__ = ["states", "token_logprobs"]
 
-_LOGITS = 2**26
-"""Bytes of a batch's logits: with a vocabulary of 49k those of 341 tokens, enough to keep a core busy."""
-_ROWS = {"cuda": 1_024, "cpu": 32}
-"""Rows of a batch; on a processor each core takes one."""
+_LOGITS = {"cuda": 2**28, "cpu": 2**26}
+"""Bytes of a batch's logits: with a vocabulary of 49k 2**26 are those of 341 tokens, enough to keep a core busy."""
 
 
 def token_logprobs(
@@ -32,8 +30,10 @@ def token_logprobs(
     pad = int(tokenizer.pad_token_id)
     results = [np.zeros(0, dtype=np.float32)] * len(rows)
     filled = [index for index, (_, completion) in enumerate(rows) if completion]
-    most = _LOGITS // (4 * int(net.config.get_text_config().vocab_size))
-    batches = list(batches_by_prompt([rows[index] for index in filled], _rows(net, batch_size), most))
+    most = of_device(_LOGITS, net.device) // (4 * int(net.config.get_text_config().vocab_size))
+    batches = list(
+        batches_by_prompt([rows[index] for index in filled], min(batch_size, of_device(ROWS, net.device)), most)
+    )
 
     def read_batch(batch: list[int]) -> torch.Tensor:
         prompts, answers = zip(*(rows[filled[place]] for place in batch), strict=True)
@@ -52,10 +52,6 @@ def token_logprobs(
         for index, found in zip((filled[place] for place in batch), per_token, strict=True):
             results[index] = found[: len(rows[index][1])].numpy()
     return results
-
-
-def _rows(net: Any, batch_size: int) -> int:
-    return min(batch_size, _ROWS.get(net.device.type, _ROWS["cpu"]))
 
 
 def _taken(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -89,7 +85,7 @@ def states(
     hidden = net.config.get_text_config().hidden_size
     results = np.zeros((len(layers), len(rows), hidden * (1 if window is None else 2)), dtype=np.float32)
     with _listening(net.get_base_model().model, layers) as forward:
-        batches = list(batches_by_prompt(rows, _rows(net, batch_size)))
+        batches = list(batches_by_prompt(rows, min(batch_size, of_device(ROWS, net.device))))
 
         def read_batch(batch: list[int]) -> np.ndarray:
             prompts, answers = zip(*(rows[index] for index in batch), strict=True)

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from selfmoa.generate._cache import with_room
 from selfmoa.generate._memory import give_back_memory
-from selfmoa.generate._parallel import side_by_side
+from selfmoa.generate._parallel import ROWS, of_device, side_by_side
 from selfmoa.generate._prompts import Prompts, in_batches, read_prompts
 from selfmoa.recipe import Sampling
 from selfmoa.run import POSITIONS
@@ -27,9 +27,8 @@ _CANDIDATES = (128, 1024)
 _COMPACT_AT = 0.125
 """Share of finished rows at which the running batch is made smaller (a copy of its cache)."""
 
-_LARGEST = {"cuda": (1_024, 12_000), "cpu": (32, 4_000)}
-"""Rows and tokens that a batch may hold. A model of 135M remembers 4,000 tokens in 180 MB; on a processor more are no
-faster, and each core takes a batch."""
+_TOKENS = {"cuda": 12_000, "cpu": 4_000}
+"""Tokens that a batch may hold: a model of 135M remembers 4,000 in 180 MB."""
 
 Ended = tuple[str, int, Literal["eos", "length"]]
 Answers = list[tuple[list[int], Literal["eos", "length"]]]
@@ -52,8 +51,8 @@ def sample(
     lengths = [len(row) + sampling.max_new_tokens for row in ids]
     # longest first: little padding, and the largest batch comes first
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
-    most, tokens = _LARGEST.get(net.device.type, _LARGEST["cpu"])
-    batches = list(in_batches(order, lengths, min(batch_size, most), tokens))
+    size = min(batch_size, of_device(ROWS, net.device))
+    batches = list(in_batches(order, lengths, size, of_device(_TOKENS, net.device)))
 
     def decode(number: int) -> Answers:
         generator = torch.Generator(device=net.device).manual_seed(seed + number)

@@ -146,7 +146,10 @@ def _members(name: str) -> list[str]:
     """The safety heads that the default recipe puts on the jury's side."""
     sides = Judges()
     side = sides.train if name == "train-jury" else sides.gate
-    return [ref.name for ref in side.safety if ref.name in SAFETY_HEADS]
+    names = [ref.name for ref in side.safety if ref.name in SAFETY_HEADS]
+    if not names:
+        raise UsageError(f"The default recipe has no embedded safety judge for {name!r}.")
+    return names
 
 
 def jury_of(name: str, context: EvaluatorContext) -> Jury:
@@ -194,9 +197,9 @@ def card_frame(judge: Evaluator) -> JudgeCard:
 
 def training_rows(name: str, context: EvaluatorContext) -> list[LabelledRow]:
     """The answers that a judge's head was trained on; empty for one without a head."""
-    data = human_data(context.exclude)
     if name in JURIES:
         return [row for member in _members(name) for row in training_rows(member, context)]
+    data = human_data(context.exclude)
     if name in SAFETY_HEADS:
         return data.harm(SAFETY_HEADS[name].side)
     return refusal_rows(data)[0] if name == "refusal-head" else []

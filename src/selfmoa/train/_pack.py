@@ -72,7 +72,7 @@ def pack(input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Te
         "position_ids": column.clamp(min=0),
         "attention_mask": _mask(group, part, everyone=half),
     }
-    return _Packed(inputs, source, labels[:, 1:] != _IGNORED, int((~given).sum()))
+    return _Packed(inputs, source, labels[:, 1:] != _IGNORED, len(rows) * width - sum(len(row) for row, _ in laid))
 
 
 def _common(prompts: torch.Tensor, most: int) -> int:
