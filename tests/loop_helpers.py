@@ -57,6 +57,8 @@ def tiny_overrides(directory: Path, model: Path) -> list[str]:
         "seeds.templates=[]",
         "attack.k=8",
         "attack.tries=2",
+        "attack.rewritten=1",
+        "attack.fall_back=false",
         "attack.bleu_max=1.0",
         "attack.expansion_length=[0.0, 50.0]",
         "attack.safety_max=1.0",

@@ -93,6 +93,14 @@ def test_toxic_and_harmless_statements_are_asked_for_in_the_same_words_about_the
     assert not [row for row in (*toxic, *harmless) if "http" in row["prompt"] or len(row["prompt"].split()) > 34]
 
 
+def test_deepteams_examples_are_read_from_its_source_and_uncensorbench_without_lawful_topics() -> None:
+    rows = table("deepteam")
+    assert Counter(row["hazard"] for row in rows) == {"illegal_activity": 60, "personal_safety": 50}
+    assert not [row for row in rows if "{" in row["prompt"] or "\\" in row["prompt"]]
+    topics = Counter(row["hazard"] for row in table("uncensorbench"))
+    assert len(topics) == 10 and set(topics.values()) == {10} and "gambling" not in topics
+
+
 def test_templates_have_one_slot_and_enough_are_short() -> None:
     rows = table("jailbreak-templates")
     assert all(row["prompt"].count(SLOT) == 1 for row in rows)
@@ -150,13 +158,14 @@ def test_templates_that_begin_alike_are_kept_once() -> None:
     assert list(distinct(pairs)) == [pairs[0], pairs[2]]
 
 
-def test_our_own_lookalikes_are_the_pinned_ones_and_repeat_no_evaluation_prompt() -> None:
-    info = catalogue_info("set:lookalikes", kind="table")
-    path = Path(assets.__file__).with_name("lookalikes.csv")
+@pytest.mark.parametrize(("name", "count"), [("lookalikes", 120), ("sensitive", 246)])
+def test_our_own_prompts_are_the_pinned_ones_and_repeat_no_evaluation_prompt(name: str, count: int) -> None:
+    info = catalogue_info(f"set:{name}", kind="table")
+    path = Path(assets.__file__).with_name(f"{name}.csv")
     assert info.hash == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}" and info.commercial
-    assert is_cached("set:lookalikes") and not users_own("package:lookalikes.csv")
-    rows = load_table(DataRef(ref="set:lookalikes"))
-    assert len(rows) == 120 == len({row["prompt"] for row in rows})
+    assert is_cached(f"set:{name}") and not users_own(f"package:{name}.csv")
+    rows = load_table(DataRef(ref=f"set:{name}"))
+    assert len(rows) == count == len({row["prompt"] for row in rows})
     assert {row["prompt"].endswith("?") for row in rows} == {True, False}, "questions and orders"
     fence = Fence([row["prompt"] for row in table("rho-edgy-benign")])
     assert not [row["prompt"] for row in rows if fence.touches(row["prompt"])]

@@ -35,7 +35,7 @@ def _seconds(recipe: Recipe, rates: Calibration = RATES) -> dict[str, float]:
 
 
 def test_every_step_of_the_loop_is_named_as_it_is_measured() -> None:
-    names = set(_seconds(recipes.load("demo", ["train.align_at=64"])))
+    names = set(_seconds(recipes.load("demo", ["train.align_at=64", "review.passes=3"])))
     rounds = {f"round {number} {part}" for number in (1, 2) for part in ("attack", "sample", "score")}
     review = {f"round {number} {part}" for number in (3, 4, 5) for part in ("try", "sample", "score")}
     assert names == rounds | review | {
@@ -73,9 +73,14 @@ def test_the_figures_are_the_recipes_work() -> None:
     )
     longer = _seconds(recipes.load("demo", ["loop.n_rounds=4"]))
     assert sum(longer.values()) > 1.3 * sum(_seconds(recipe).values())
-    most, none = (_seconds(recipes.load("demo", [f"review.{name}=0" for name in names])) for names in ((), BOTH))
+    most, none = (
+        _seconds(recipes.load("demo", ["review.passes=3", *(f"review.{name}=0" for name in names)]))
+        for names in ((), BOTH)
+    )
     reviews = {f"round {number} {part}" for number in (3, 4, 5) for part in ("try", "sample", "score")}
     assert most.keys() - none.keys() == reviews | {f"stage {number} train" for number in (2, 3, 4)}
+    half, whole = (_seconds(recipes.load("demo", [f"attack.rewritten={share}"])) for share in (0.5, 1))
+    assert half["round 1 attack"] == pytest.approx(whole["round 1 attack"] / 2), "seeds as they are cost nothing"
     assert most["stage checks"] == none["stage checks"], "the stage before a review is not checked"
     assert most["round 3 sample"] > most["round 4 sample"] == most["round 5 sample"], "less is left to find"
     without = _seconds(recipes.load("demo", ["stage.check=false", "attack.hide=false"]))

@@ -271,6 +271,27 @@ def test_expansions_that_ask_for_no_harm_are_dropped(tiny_model_dir: Path, tmp_p
     assert "expansion asks for no harm" in {attack.reason for attack in tried}
 
 
+def test_seeds_are_asked_as_they_are_where_none_or_no_usable_expansion_is_wanted(
+    tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    need_judge_data()
+    tiny = [*tiny_overrides(tmp_path, tiny_model_dir), "loop.n_rounds=1", "attack.min_harm=1.0"]
+
+    def asked(name: str, *options: str) -> list[Attack]:
+        run = selfmoa.align(recipes.load("demo", [*tiny, *options]), run_dir=tmp_path / name, progress="quiet")
+        attacks = read_records(run.directory / "round_01" / "attacks.parquet", Attack) or []
+        assert read_json(run.directory / "round_01" / "summary.json")["pool"]["entered"] == 0
+        return [attack for attack in attacks if attack.kind == "attack"]
+
+    as_they_are = asked("none", "attack.rewritten=0")
+    fallen_back = asked("unusable", "attack.fall_back=true")
+    for attack in (*as_they_are, *fallen_back):
+        assert attack.status == "kept" and attack.plain and attack.seed == attack.expansion == attack.hidden
+    assert {attack.seed_id for attack in as_they_are} == {attack.seed_id for attack in fallen_back}, "the same draw"
+    half = asked("half", "attack.rewritten=0.5", "attack.k=16")
+    assert {attack.status for attack in half} == {"kept", "dropped"}, "only rewritten ones are held to be harmful"
+
+
 @pytest.mark.slow
 def test_the_parts_that_are_off_by_default_run_together_and_resume(
     tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

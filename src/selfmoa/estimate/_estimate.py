@@ -121,7 +121,7 @@ def _attackers(recipe: Recipe, rates: Calibration) -> list[StepEstimate]:
 
 def _round(recipe: Recipe, rates: Calibration, number: int) -> list[StepEstimate]:
     attack = recipe.attack
-    asked = 0 if attack.static else attack.k * (1 - attack.benign_fraction)
+    asked = 0 if attack.static else attack.k * (1 - attack.benign_fraction) * attack.rewritten
     written = _sampled("", rates, asked * attack.tries, attack.expand.sampling.max_new_tokens, 0)
     disguised = asked * (1 - attack.plain_fraction) if attack.hide else 0
     hidden = _sampled("", rates, disguised, attack.hider.sampling.max_new_tokens, 0)

@@ -66,6 +66,12 @@ class Attack(Section):
     borderline_fraction: Share = Field(0.5, description="Share of those that is borderline. [us]")
     plain_fraction: Share = Field(0.25, description="Share of attacks asked plainly (h = e). [us]")
     hide: bool = Field(True, description="False = every attack is asked plainly (ablation).")
+    rewritten: Share = Field(
+        1.0, description="Share of a round's seeds that the expander rewrites; the others are asked as they are. [us]"
+    )
+    fall_back: bool = Field(
+        False, description="A seed of which no expansion can be used is asked as it is, not left out. [us]"
+    )
     bleu_max: Share = Field(0.25, description="Keep e only if BLEU(s, e) is below. [P]")
     expansion_length: tuple[float, float] = Field(
         (0.5, 2.5), description="Words of e as a multiple of words of s. [A: 1.0-1.5 for the decoder]"

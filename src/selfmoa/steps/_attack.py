@@ -53,9 +53,14 @@ def _to_hide(attack: Attack) -> bool:
 
 
 def _expand(session: Session, number: int, seeds: Sequence[Prompt]) -> list[Attack]:
-    """One attack a seed: the first of its expansions that is novel, otherwise dropped with the last reason."""
+    """One attack a seed: the first of its expansions that is novel, otherwise dropped with the last reason.
+
+    Seeds that are not rewritten, or fall back, are asked as they are.
+    """
     settings, step = session.recipe.attack, f"round {number} attack"
-    requests = [expand_request(seed.text) for seed in seeds for _ in range(settings.tries)]
+    share = random.Random(session.seed(number, "rewritten"))
+    rewritten = [seed for seed in seeds if share.random() < settings.rewritten]
+    requests = [expand_request(seed.text) for seed in rewritten for _ in range(settings.tries)]
     path, seeded = session.run.round(number) / "expansions.parquet", session.seed(number, "expand")
 
     def write(batch_number: int, batch: Sequence[int]) -> list[Draft]:
@@ -69,15 +74,17 @@ def _expand(session: Session, number: int, seeds: Sequence[Prompt]) -> list[Atta
     by_index = {int(draft.id): draft.text for draft in drafts}
     distinct = list(dict.fromkeys(by_index.values()))
     rng = random.Random(session.seed(number, "plain"))
-    attacks = []
+    attacks = {}
     with session.run.measured(step):
         harm = dict(zip(distinct, session.intent.harm(distinct), strict=True)) if session.intent else {}
         harmless = {text for text, value in harm.items() if value < settings.min_harm}
-        for place, seed in enumerate(seeds):
+        for place, seed in enumerate(rewritten):
             texts = [by_index[place * settings.tries + attempt] for attempt in range(settings.tries)]
             plain = not settings.hide or rng.random() < settings.plain_fraction
-            attacks.append(_expansion(session, number, seed, texts, harmless, plain=plain))
-    return attacks
+            attack = _expansion(session, number, seed, texts, harmless, plain=plain)
+            if attack.status == "kept" or not settings.fall_back:
+                attacks[seed.id] = attack
+    return [attacks.get(seed.id) or as_it_is(number, seed) for seed in seeds]
 
 
 def _expansion(

@@ -29,8 +29,9 @@ def select(session: Session, number: int, attacks: Sequence[Attack], judgements:
     if session.recipe.attack.static:  # nobody learns from what got through, and the pool does not grow
         write_records(session.run.round(number) / "selected.parquet", _events(number, attacks, won, ()), Selected)
         return won
-    session.expansions.extend((attack.seed, attack.expansion) for attack in won)
     session.hidings.extend((attack.expansion, attack.hidden) for attack in won if attack.hidden != attack.expansion)
+    rewritten = _rewritten(won)
+    session.expansions.extend((attack.seed, attack.expansion) for attack in rewritten)
     entering = [
         Prompt(
             id=entering_id(attack.expansion),
@@ -40,13 +41,18 @@ def select(session: Session, number: int, attacks: Sequence[Attack], judgements:
             source=f"round {number}",
             parent=attack.seed_id,
         )
-        for attack in won
+        for attack in rewritten
     ]
     session.pool.enter(entering)
-    write_records(session.run.round(number) / "selected.parquet", _events(number, attacks, won, won), Selected)
+    write_records(session.run.round(number) / "selected.parquet", _events(number, attacks, won, rewritten), Selected)
     for attack in won:
         session.run.event("hit", attack.id, round=number, seed=attack.seed_id)
     return won
+
+
+def _rewritten(won: Sequence[Attack]) -> list[Attack]:
+    """Those in words of the expander's; a seed that got through as it is teaches it nothing, and was asked."""
+    return [attack for attack in won if attack.expansion != attack.seed]
 
 
 def _events(number: int, attacks: Sequence[Attack], won: Sequence[Attack], entered: Sequence[Attack]) -> list[Selected]:
@@ -125,7 +131,7 @@ def summarise(
     dropped = read_records(directory / "dropped.parquet", Dropped) or []
     asked = [attack for attack in attacks if attack.kind == "attack"]
     kept = [attack for attack in asked if attack.status == "kept"]
-    entered = 0 if session.recipe.attack.static else len(won)
+    entered = 0 if session.recipe.attack.static else len(_rewritten(won))
     hidden = [attack for attack in asked if not attack.plain and (attack in kept or attack.reason.startswith("hid"))]
     return {
         "round": number,
