@@ -108,6 +108,19 @@ def test_prompts_that_share_their_beginning_read_as_if_alone(
     )
 
 
+@pytest.mark.parametrize("architecture", ["llama", "gemma3"])
+def test_one_pass_gives_the_likelihoods_and_states_of_two(
+    make_model_dir: Callable[..., Path], architecture: str
+) -> None:
+    model = LanguageModel.load(make_model_dir(architecture, True), LORA)
+    asked = [model.render(Request(user="word " * i, system="be careful and " * 12)) for i in (1, 1, 5, 9)]
+    pairs = list(zip(asked, ["an answer", "the other one of more words", "x", "a last one"], strict=True))
+    read, states = model.read(pairs, layer=1, batch_size=2, window=2)
+    for found, expected in zip(read, model.logprobs(pairs, role=None), strict=True):
+        assert found == pytest.approx(expected, abs=1e-4)
+    np.testing.assert_allclose(states, model.states_at(pairs, layers=(1,), window=2)[0], atol=1e-4)
+
+
 def test_an_empty_completion_has_no_likelihood(model: LanguageModel) -> None:
     assert model.logprobs([("prompt", "")], role=None) == [(0.0, 0)]
 

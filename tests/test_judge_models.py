@@ -120,6 +120,25 @@ def test_a_verdict_does_not_depend_on_the_rest_of_the_batch(name: str, context: 
         assert alone == pytest.approx(together[number].value, abs=1e-4)
 
 
+def test_lm_state_reads_likelihoods_ahead_for_the_judges_after_it(context: EvaluatorContext) -> None:
+    state, relevance = (make(JudgeRef(name=name), context) for name in ("lm-state", "relevance"))
+    items = [item for item in odd_items() if (item.response or "").strip()]
+    context.memory.clear()
+    plain = state.score(items)
+    assert not context.memory
+    expected = [score.value for score in relevance.score(items)]
+    context.memory.clear()
+    with context.reading_ahead():
+        ahead = state.score(items)
+    kept = dict(context.memory)
+    assert len(kept) > len(items) // 2, "but not of answers too long for one of them"
+    assert not context.ahead
+    for one, other in zip(plain, ahead, strict=True):
+        assert one.value == pytest.approx(other.value, abs=1e-4)
+    assert [score.value for score in relevance.score(items)] == pytest.approx(expected, abs=1e-4)
+    assert kept.items() <= context.memory.items()
+
+
 def test_heads_are_trained_once_and_their_cards_have_figures(context: EvaluatorContext) -> None:
     lines = train_heads(context)
     assert set(lines) == {"lm-state", "tfidf", "minilm", "minilm-watch", "refusal-head"}

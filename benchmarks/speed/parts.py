@@ -87,7 +87,7 @@ def scoring(
 ) -> Part:
     """Ours, as a round of the loop scores (steps/_judge.py), against each training judge alone in arrival order."""
     side = recipe.judges.train
-    refs = (side.refusal, side.coherence, *side.safety, *side.helpfulness)
+    refs = (side.refusal, *side.safety, side.coherence, *side.helpfulness)
     context = replace(made, model=model, batch_size=recipe.judges.batch_size, memory={})
     judges = [make(ref, context) for ref in refs]
     alone_model: Any = plain.PlainForward(model)
@@ -99,7 +99,8 @@ def scoring(
         votes: list[Score] = []
         for start in range(0, len(items), chunk):
             context.memory.clear()
-            votes += [vote for judge in judges for vote in judge.score(items[start : start + chunk])]
+            with context.reading_ahead():
+                votes += [vote for judge in judges for vote in judge.score(items[start : start + chunk])]
         return votes
 
     def theirs(size: int) -> list[Score]:

@@ -16,7 +16,7 @@ from selfmoa.generate._memory import give_back_memory
 from selfmoa.generate._parallel import ROWS, of_device, side_by_side
 from selfmoa.generate._prompts import Prompts, batches_by_prompt, read_prompts
 
-__all__ = ["states", "token_logprobs"]
+__all__ = ["read", "states", "token_logprobs"]
 
 _LOGITS = {"cuda": 2**28, "cpu": 2**26}
 """Bytes of a batch's logits: with a vocabulary of 49k 2**26 are those of 341 tokens, enough to keep a core busy."""
@@ -26,32 +26,73 @@ def token_logprobs(
     net: Any, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]], *, batch_size: int
 ) -> list[np.ndarray]:
     """Log-prob of every completion token in nats, shape (tokens,), float32; an empty completion gives none."""
+    return read(net, tokenizer, pairs, batch_size=batch_size)[0]
+
+
+def read(
+    net: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    batch_size: int,
+    layer: int | None = None,
+    window: int | None = None,
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """(log-probs as `token_logprobs` gives them, one layer's states (N, hidden) as `states` does) from one pass.
+
+    Without `layer` no states, (N, 0). An empty completion gives none either, but zeros.
+    """
     rows = [_tokens(tokenizer, prompt, completion) for prompt, completion in pairs]
     pad = int(tokenizer.pad_token_id)
     results = [np.zeros(0, dtype=np.float32)] * len(rows)
+    hidden = 0 if layer is None else net.config.get_text_config().hidden_size * (1 if window is None else 2)
+    pooled = np.zeros((len(rows), hidden), dtype=np.float32)
     filled = [index for index, (_, completion) in enumerate(rows) if completion]
     most = of_device(_LOGITS, net.device) // (4 * int(net.config.get_text_config().vocab_size))
     batches = list(
         batches_by_prompt([rows[index] for index in filled], min(batch_size, of_device(ROWS, net.device)), most)
     )
 
-    def read_batch(batch: list[int]) -> torch.Tensor:
+    def read_batch(batch: list[int]) -> tuple[torch.Tensor, list[np.ndarray]]:
         prompts, answers = zip(*(rows[filled[place]] for place in batch), strict=True)
         read, output = read_prompts(partial(net, logits_to_keep=1), net.config, prompts, pad, net.device)
         targets, given = _right_padded(answers, pad, net.device)
-        # the prompt's last token has said what it expects, and nobody asks what follows the answer's last
+        width = targets.shape[1]
+        # the prompt's last token has said what it expects; what follows the answer's last nobody asks, but its state
+        told = width - 1 if layer is None else width
         expected = [output.logits[read.owners]]
-        if targets.shape[1] > 1:
-            expected.append(_go_on(net, read, targets[:, :-1], given[:, :-1]).logits)
+        if told:
+            expected.append(_go_on(net, read, targets[:, :told], given[:, :told]).logits[:, : width - 1])
         parts = zip(expected, targets.tensor_split([1], dim=1), strict=False)
         found = torch.cat([_taken(logits, wanted) for logits, wanted in parts], dim=1).cpu()
+        states = [] if layer is None else [_pooled(heard()[i, : len(a)].float(), window) for i, a in enumerate(answers)]
         give_back_memory()
-        return found
+        return found, states
 
-    for batch, per_token in zip(batches, side_by_side(read_batch, batches, net.device), strict=True):
-        for index, found in zip((filled[place] for place in batch), per_token, strict=True):
-            results[index] = found[: len(rows[index][1])].numpy()
-    return results
+    with _hearing(net.get_base_model().model, layer) as heard:
+        for batch, (per_token, states) in zip(batches, side_by_side(read_batch, batches, net.device), strict=True):
+            places = [filled[place] for place in batch]
+            if states:
+                pooled[places] = np.stack(states)
+            for index, found in zip(places, per_token, strict=True):
+                results[index] = found[: len(rows[index][1])].numpy()
+    return results, pooled
+
+
+@contextlib.contextmanager
+def _hearing(body: Any, layer: int | None) -> Iterator[Callable[[], torch.Tensor]]:
+    """What a layer gave in this thread's last forward pass, (N, tokens, hidden); no layer, no listening."""
+    seen = threading.local()  # passes may run side by side
+
+    def hook(_module: Any, _inputs: Any, output: Any) -> None:
+        seen.states = output[0] if isinstance(output, tuple) else output
+
+    handle = None if layer is None else body.layers[layer - 1].register_forward_hook(hook)
+    try:
+        yield lambda: seen.states
+    finally:
+        if handle:
+            handle.remove()
 
 
 def _taken(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

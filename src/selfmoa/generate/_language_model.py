@@ -261,6 +261,16 @@ class LanguageModel:
         found = self.token_logprobs(pairs, role=role, batch_size=batch_size)
         return [(float(tokens.sum()), len(tokens)) for tokens in found]
 
+    def read(
+        self, pairs: Sequence[tuple[str, str]], *, layer: int, batch_size: int = 32, window: int | None = None
+    ) -> tuple[list[tuple[float, int]], np.ndarray]:
+        """`logprobs` of the frozen base and `states_at` of one layer, from one pass; no completion is empty."""
+        with self.using(None), torch.inference_mode():
+            found, states = _forward.read(
+                self.net, self.tokenizer, pairs, layer=layer, batch_size=batch_size, window=window
+            )
+        return [(float(tokens.sum()), len(tokens)) for tokens in found], states
+
     def states(self, pairs: Sequence[tuple[str, str]], *, layer: int, batch_size: int = 32) -> np.ndarray:
         """(N, hidden) mean over completion tokens of the frozen base's hidden state after `layer` layers."""
         found: np.ndarray = self.states_at(pairs, layers=(layer,), batch_size=batch_size)[0]

@@ -32,6 +32,12 @@ class Likelihood:
         """Under an empty user turn: how likely the answer is whatever was asked."""
         return self._mean([("", response) for response in responses])
 
+    def learn(self, prompt: str, response: str, total: float, n_tokens: int) -> None:
+        """Keep what another judge read on its way: the sum of log p(response | prompt) over so many tokens."""
+        key = (self._cut(prompt, _PROMPT_TOKENS), self._cut(response, _ANSWER_TOKENS))
+        if key == (prompt, response):  # else what it read is not what will be asked
+            self._memory[key] = total / max(n_tokens, 1)
+
     def _mean(self, pairs: Sequence[tuple[str, str]]) -> list[float | None]:
         from selfmoa.generate import Request
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
@@ -59,10 +60,21 @@ class EvaluatorContext:
     memory: dict[Any, float] = field(default_factory=dict)
     """Likelihoods that several judges ask for. Cleared before each batch: float sums depend on what shares a
     batch, and a resumed run must give the same scores as an uninterrupted one."""
+    ahead: bool = False
+    """True where likelihoods of the same answers are asked for next (`reading_ahead`)."""
     state: dict[str, Any] = field(default_factory=dict)
     """Maps fitted in this run on the unaligned model's answers, by judge name; stored with the run."""
     shipped: bool = True
     """Whether a head that came with the package may be used in place of one trained here."""
+
+    @contextmanager
+    def reading_ahead(self) -> Iterator[None]:
+        """A judge that reads the frozen base reads on to the end and keeps the likelihoods in `memory`, for others."""
+        self.ahead = True
+        try:
+            yield
+        finally:
+            self.ahead = False
 
 
 @runtime_checkable

@@ -31,6 +31,7 @@ from selfmoa.judge._head import (
     out_of_fold,
     probability,
 )
+from selfmoa.judge._likelihood import Likelihood
 from selfmoa.judge._measure import accuracy, auc, interval
 from selfmoa.judge._protocol import EMPTY_ANSWER, EvaluatorContext, Item, JudgeBase, Objective, Verdict
 from selfmoa.judge._registry import no_options, register
@@ -191,11 +192,16 @@ def _states(context: EvaluatorContext, layers: Sequence[int], pairs: Pairs) -> n
     from selfmoa.generate import Request
 
     model = _model(context)
-    cut = [
-        (model.render(Request(user=_cut(model, prompt, _PROMPT_TOKENS))), _cut(model, response, _ANSWER_TOKENS))
-        for prompt, response in pairs
-    ]
-    return model.states_at(cut, layers=layers, batch_size=context.batch_size, window=_WINDOW)
+    cut = [(_cut(model, prompt, _PROMPT_TOKENS), _cut(model, response, _ANSWER_TOKENS)) for prompt, response in pairs]
+    rendered = [(model.render(Request(user=prompt)), response) for prompt, response in cut]
+    how = {"batch_size": context.batch_size, "window": _WINDOW}
+    if not context.ahead or len(layers) > 1:
+        return model.states_at(rendered, layers=layers, **how)
+    read, found = model.read(rendered, layer=layers[0], **how)
+    likelihood = Likelihood(context)
+    for (prompt, response), (total, n_tokens) in zip(cut, read, strict=True):
+        likelihood.learn(prompt, response, total, n_tokens)
+    return found[None]
 
 
 def _cut(model: Any, text: str, limit: int) -> str:

@@ -25,11 +25,12 @@ def judge(session: Session, number: int, attacks: Sequence[Attack], responses: S
     def score(_: int, chunk: Sequence[Response]) -> list[Score]:
         session.context.memory.clear()
         asked = [(judge.objective, judge) for judge in session.judges.all()]
-        return [
-            replace(score, objective=objective)  # a further objective's own name, whatever its judge was made for
-            for objective, judge in (*asked, *session.judges.further)
-            for score in judge.score(_items(session, objective, by_id, chunk))
-        ]
+        with session.context.reading_ahead():
+            return [
+                replace(score, objective=objective)  # a further objective's own name, whatever its judge was made for
+                for objective, judge in (*asked, *session.judges.further)
+                for score in judge.score(_items(session, objective, by_id, chunk))
+            ]
 
     path = directory / "scores.parquet"
     asked = [by_id[response.attack_id] for response in kept]

@@ -35,8 +35,8 @@ class TrainJudges:
     """(objective, judge) of the recipe's further objectives."""
 
     def all(self) -> tuple[Evaluator, ...]:
-        """Every judge but those of further objectives; plain measures first."""
-        return (self.refusal, self.coherence, *self.safety, *self.helpfulness)
+        """Every judge but those of further objectives; safety's first, which may read likelihoods for the others."""
+        return (self.refusal, *self.safety, self.coherence, *self.helpfulness)
 
 
 @dataclass
