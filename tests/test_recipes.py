@@ -222,6 +222,10 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
         recipes.load(tmp_path / "none.yaml")
     with pytest.raises(RecipeError, match="Did you mean 'demo'"):
         recipes.load("demmo")
+    for typo, meant in (("demmo", "demo"), ("baselines/dpoo", "baselines/dpo")):
+        with pytest.raises(RecipeError, match=f"neither a recipe nor a model: .*Did you mean '{meant}'"):
+            recipes.resolve(typo)
+    assert recipes.resolve("my/model").model.ref == "path:my/model"
     with pytest.raises(RecipeError, match="expected a mapping"):
         recipes.load(_write(tmp_path, "list.yaml", "- 1\n- 2\n"))
     with pytest.raises(RecipeError, match="is not YAML"):

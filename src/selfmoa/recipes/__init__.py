@@ -80,8 +80,13 @@ def resolve(target: str, overrides: Sequence[str] = ()) -> Recipe:
     """
     if target in names() or target.endswith((".yaml", ".yml")):
         return load(target, overrides)
-    if not (target.startswith(_SCHEMES) or Path(target).exists() or "/" in target):
-        load(target)  # raises, with the nearest recipe's name
+    folders = {name.partition("/")[0] for name in names() if "/" in name}
+    path = "/" in target and target.partition("/")[0] not in folders
+    if not (target.startswith(_SCHEMES) or Path(target).exists() or path):
+        raise RecipeError(
+            f"{target!r} is neither a recipe nor a model: expected a model's directory, a .gguf file or "
+            f"hub:OWNER/NAME@REVISION, or a recipe.{nearest(target, names())}"
+        )
     return with_overrides(with_model(load("demo"), target), overrides)
 
 
