@@ -63,11 +63,14 @@ def test_what_a_recipe_does_not_do_costs_nothing() -> None:
 
 
 def test_the_figures_are_the_recipes_work() -> None:
-    recipe = recipes.load("demo", ["attack.k=76", "generate.m=5", "generate.sampling.max_new_tokens=52"])
+    changes = ["attack.k=76", "generate.m=5", "generate.sampling.max_new_tokens=52", "generate.guided_drop_share=0.1"]
+    recipe = recipes.load("demo", changes)
     found = {step.name: step for step in steps_of(recipe, RATES)}
     sampled = 76 * 5 * 52 * 0.8
     assert found["round 1 sample"].tokens == pytest.approx(sampled)
     assert found["round 1 sample"].seconds == pytest.approx(sampled * 0.01 + (sampled + 76 * 5 * 40) * 0.001)
+    none_dropped = recipes.with_overrides(recipe, ["generate.guided_drop_share=0"])
+    assert _seconds(none_dropped)["round 1 sample"] == pytest.approx(sampled * 0.01), "nothing is read"
     assert _seconds(recipe, replace(RATES, train_seconds=0.04))["stage 1 train"] == pytest.approx(
         2 * found["stage 1 train"].seconds
     )

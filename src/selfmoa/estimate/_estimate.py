@@ -17,8 +17,9 @@ _PAIRED = 0.65
 _WRONG, _STILL_WRONG = 0.08, 0.035
 """Of the prompts that the first review, and any later one, tries: the share that the aligned model gets wrong; as many
 earlier pairs join them. 0.05 to 0.09 and 0.03 to 0.04 in the demo's runs."""
-_PASSES = 3
-"""Times that the resident model reads an answer to be scored: with its prompt, without it, for its states."""
+_PASSES = 2
+"""Times that the resident model reads an answer to be scored: with its prompt (which gives its states too) and without
+it; those to attacks are read again where they are changed. 1.7 in the demo's rounds."""
 _PASSES_GATE = 0.2
 """The same for the judges that grade; the embedded ones read by a small encoder."""
 _REFERENCE = 1 / 3
@@ -144,7 +145,13 @@ def _answered(recipe: Recipe, rates: Calibration, number: int, prompts: float) -
     generate = recipe.generate
     answers = prompts * generate.m
     return [
-        _sampled(f"round {number} sample", rates, answers, generate.sampling.max_new_tokens, 1.0),
+        _sampled(
+            f"round {number} sample",
+            rates,
+            answers,
+            generate.sampling.max_new_tokens,
+            1.0 if generate.guided_drop_share else 0.0,  # to find the unlikely ones
+        ),
         StepEstimate(
             f"round {number} score",
             answers

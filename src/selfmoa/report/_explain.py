@@ -180,7 +180,7 @@ def _answer_lines(title: str, found: Row, pair: Row, side: str) -> list[str]:
     guided = pair.get(f"{side}_guided")
     about = [f"answer {pair.get(f'{side}_id')}", "guided" if guided else "unguided"]
     about += [f"{response['n_tokens']} tokens"] if response.get("n_tokens") is not None else []
-    about += [f"log-prob {_figure(response.get('logprob'))} nats a token"] if response else []
+    about += [f"log-prob {_figure(response['logprob'])} nats a token"] if response.get("logprob") is not None else []
     lines = ["", f"{title}: {', '.join(about)}", *_block(response.get("text") or pair.get(side))]
     if response.get("opener"):
         lines += [f"{_INDENT}opener (ours): {_one_line(response['opener'])}"]
