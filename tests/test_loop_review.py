@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,21 @@ def test_where_it_gets_nothing_wrong_the_update_is_checked_all_the_same(
     assert second["n_pairs"] == 0 and second["train_loss"] is None
     assert "stage_02/metrics.jsonl" not in (run / "report.html").read_text(), "it is not missing"
     assert "refusals of harmless prompts" in second["reason"]
+
+
+def test_a_review_that_the_check_does_not_accept_is_undone_before_less_is_kept(
+    recipe: selfmoa.Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdicts = iter(["rejected", "accepted"])
+    check = _align.stage_check
+    monkeypatch.setattr(_align, "stage_check", lambda *args, **kw: replace(check(*args, **kw), verdict=next(verdicts)))
+    run = selfmoa.align(recipe, run_dir=tmp_path / "run", progress="quiet").directory
+    second = read_json(run / "stage_02" / "stage.json")
+    assert second["verdict"] == "accepted" and second["kept"] and second["step"] == 1.0 and second["n_pairs"] > 0
+    assert second["reason"].endswith("; without the last review")
+    weights = [(run / f"stage_0{number}" / "adapter" / "adapter_model.safetensors").read_bytes() for number in (1, 2)]
+    assert weights[0] == weights[1], "the target is what the stage before the review left"
+    assert {path.stem for path in (run / "dev").glob("stage_02*")} == {"stage_02_1", "stage_02_without_1"}
 
 
 def test_stopped_in_the_review_it_goes_on_to_the_same_adapter(

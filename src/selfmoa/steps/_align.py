@@ -79,7 +79,8 @@ def _stage(
         result = _result(session, number, pairs, None, verdict="failed", reason=failure, start=start)
     else:
         opening = first_tokens_share(before, _token_logprobs(session, pairs)) if outcome else None
-        result = _accept(session, number, pairs, outcome, good, start=start)
+        unreviewed = entering if session.unchecked_since and outcome else None
+        result = _accept(session, number, pairs, outcome, good, unreviewed, start=start)
         result = replace(result, first_tokens_share=opening)
     result = replace(result, replayed=sum(pair.id in session.trained for pair in pairs))
     session.model.save_role("target", directory / "adapter")
@@ -166,18 +167,43 @@ def _train(session: Session, directory: Path, pairs: Sequence[Pair], train: Trai
     return outcome
 
 
+@dataclass(frozen=True)
+class _Candidate:
+    """A share of an update that may be kept."""
+
+    after: dict[str, Any]
+    step: float
+    told: str = ""
+    """What is not in it, in words."""
+
+    def kept(self, check: StageCheck) -> dict[str, Any]:
+        """The part of a stage's result that says so."""
+        reason = f"{check.reason}{self.told and ';'}{self.told}"
+        return {"verdict": check.verdict, "kept": True, "step": self.step, "reason": reason}
+
+
+def _candidates(steps: Sequence[float], trained: dict[str, Any], unreviewed: dict[str, Any] | None) -> list[_Candidate]:
+    """In the order in which they are tried: a review that cannot be kept as a whole is undone before less is kept."""
+    search = [_Candidate(trained, step) for step in steps]
+    if unreviewed is None:
+        return search
+    return [search[0], *(_Candidate(unreviewed, step, " without the last review") for step in steps)]
+
+
 def _accept(
     session: Session,
     number: int,
     pairs: Sequence[Pair],
     outcome: TrainOutcome | None,
     entering: dict[str, Any] | None,
+    unreviewed: dict[str, Any] | None,
     *,
     start: float,
 ) -> StageResult:
     """Line search: the largest share of the update that the check accepts; else a provisional one; else none.
 
-    `entering` are the weights before the update; None where it is left to the next stage's check.
+    `entering` are the weights before the update; None where it is left to the next stage's check. `unreviewed` are
+    those before the last review, if this stage is one's: what is not accepted with it is tried without.
     """
     settings = session.recipe.stage
     facts: dict[str, Any] = {"number": number, "pairs": pairs, "outcome": outcome, "start": start}
@@ -187,26 +213,27 @@ def _accept(
         return _result(session, **facts, verdict="accepted", kept=True, step=1.0, reason="no stage check")
     session.unaligned = session.unaligned or _dev_answers(session, "before")
     trained = snapshot(session.model, "target")
-    best: tuple[float, StageCheck] | None = None
+    best: tuple[_Candidate, StageCheck] | None = None
     check = None
-    for step in settings.steps:
-        scale_update(session.model, entering, step, after=trained)
+    for candidate in _candidates(settings.steps, trained, unreviewed):
+        scale_update(session.model, entering, candidate.step, after=candidate.after)
         check = stage_check(
             session.unaligned,
-            _dev_answers(session, f"stage_{session.stages:02d}_{step:g}"),
+            _dev_answers(session, f"stage_{session.stages:02d}{'_without' * bool(candidate.told)}_{candidate.step:g}"),
             settings.tolerance,
             source_tolerance=settings.source_tolerance,
             max_gap=settings.max_judge_gap,
         )
-        session.run.progress.say(f"  stage check at {step:.0%} of the update: {check.verdict} ({check.reason})")
+        shown = f"{candidate.step:.0%} of the update{candidate.told}"
+        session.run.progress.say(f"  stage check at {shown}: {check.verdict} ({check.reason})")
         if check.verdict == "accepted":
-            return _result(session, **facts, verdict="accepted", kept=True, step=step, reason=check.reason, check=check)
+            return _result(session, **facts, **candidate.kept(check), check=check)
         if check.verdict == "inconclusive" and best is None:
-            best = (step, check)
+            best = (candidate, check)
     if best is not None and settings.keep_inconclusive:
-        step, check = best
-        scale_update(session.model, entering, step, after=trained)
-        return _result(session, **facts, verdict="inconclusive", kept=True, step=step, reason=check.reason, check=check)
+        candidate, check = best
+        scale_update(session.model, entering, candidate.step, after=candidate.after)
+        return _result(session, **facts, **candidate.kept(check), check=check)
     scale_update(session.model, entering, 0.0)
     verdict = "inconclusive" if best is not None else "rejected"
     reason = check.reason if check else ""
