@@ -108,7 +108,7 @@ def deepteam(archive: ZipFile) -> list[Row]:
 
 
 def _strings(node: ast.AST) -> str:
-    """Every literal text below a node of the syntax tree, in the order of the source."""
+    """Every literal text below a node of the syntax tree, a line apart."""
     literals = (inner.value for inner in ast.walk(node) if isinstance(inner, ast.Constant))
     return "\n".join(value for value in literals if isinstance(value, str))
 

@@ -65,11 +65,15 @@ def read(
             expected.append(_go_on(net, read, targets[:, :told], given[:, :told]).logits[:, : width - 1])
         parts = zip(expected, targets.tensor_split([1], dim=1), strict=False)
         found = torch.cat([_taken(logits, wanted) for logits, wanted in parts], dim=1).cpu()
-        states = [] if layer is None else [_pooled(heard()[i, : len(a)].float(), window) for i, a in enumerate(answers)]
+        states = (
+            []
+            if layer is None
+            else [_pooled(heard()[layer][i, : len(a)].float(), window) for i, a in enumerate(answers)]
+        )
         give_back_memory()
         return found, states
 
-    with _hearing(net.get_base_model().model, layer) as heard:
+    with _hearing(net.get_base_model().model, [] if layer is None else [layer]) as heard:
         for batch, (per_token, states) in zip(batches, side_by_side(read_batch, batches, net.device), strict=True):
             places = [filled[place] for place in batch]
             if states:
@@ -77,22 +81,6 @@ def read(
             for index, found in zip(places, per_token, strict=True):
                 results[index] = found[: len(rows[index][1])].numpy()
     return results, pooled
-
-
-@contextlib.contextmanager
-def _hearing(body: Any, layer: int | None) -> Iterator[Callable[[], torch.Tensor]]:
-    """What a layer gave in this thread's last forward pass, (N, tokens, hidden); no layer, no listening."""
-    seen = threading.local()  # passes may run side by side
-
-    def hook(_module: Any, _inputs: Any, output: Any) -> None:
-        seen.states = output[0] if isinstance(output, tuple) else output
-
-    handle = None if layer is None else body.layers[layer - 1].register_forward_hook(hook)
-    try:
-        yield lambda: seen.states
-    finally:
-        if handle:
-            handle.remove()
 
 
 def _taken(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -125,7 +113,14 @@ def states(
     rows = [_tokens(tokenizer, prompt, completion) for prompt, completion in pairs]
     hidden = net.config.get_text_config().hidden_size
     results = np.zeros((len(layers), len(rows), hidden * (1 if window is None else 2)), dtype=np.float32)
-    with _listening(net.get_base_model().model, layers) as forward:
+    body = net.get_base_model().model
+    with _hearing(body, layers, stop=True) as heard:
+
+        def forward(**inputs: Any) -> dict[int, torch.Tensor]:
+            with contextlib.suppress(_Enough):
+                body(**inputs)
+            return heard()
+
         batches = list(batches_by_prompt(rows, min(batch_size, of_device(ROWS, net.device))))
 
         def read_batch(batch: list[int]) -> np.ndarray:
@@ -141,28 +136,23 @@ def states(
 
 
 @contextlib.contextmanager
-def _listening(body: Any, layers: Sequence[int]) -> Iterator[Callable[..., dict[int, torch.Tensor]]]:
-    """A forward pass that ends at the last wanted layer and gives the wanted ones' states (N, tokens, hidden)."""
-    seen = threading.local()  # passes may run side by side
+def _hearing(
+    body: Any, layers: Sequence[int], *, stop: bool = False
+) -> Iterator[Callable[[], dict[int, torch.Tensor]]]:
+    """States (N, tokens, hidden) that layers gave in this thread's last forward pass; `stop` ends it at the last."""
+    seen: Any = threading.local()  # passes may run side by side
 
     def catch(layer: int) -> Any:
         def hook(_module: Any, _inputs: Any, output: Any) -> None:
-            seen.layers[layer] = output[0] if isinstance(output, tuple) else output
-            if layer == max(layers):
+            seen.__dict__[layer] = output[0] if isinstance(output, tuple) else output
+            if stop and layer == max(layers):
                 raise _Enough
 
         return hook
 
-    def forward(**inputs: Any) -> dict[int, torch.Tensor]:
-        seen.layers = {}
-        with contextlib.suppress(_Enough):
-            body(**inputs)
-        found: dict[int, torch.Tensor] = seen.layers
-        return found
-
     handles = [body.layers[layer - 1].register_forward_hook(catch(layer)) for layer in layers]
     try:
-        yield forward
+        yield lambda: dict(seen.__dict__)
     finally:
         for handle in handles:
             handle.remove()
