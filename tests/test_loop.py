@@ -280,13 +280,22 @@ def test_seeds_are_asked_as_they_are_where_none_or_no_usable_expansion_is_wanted
     def asked(name: str, *options: str) -> list[Attack]:
         run = selfmoa.align(recipes.load("demo", [*tiny, *options]), run_dir=tmp_path / name, progress="quiet")
         attacks = read_records(run.directory / "round_01" / "attacks.parquet", Attack) or []
-        assert read_json(run.directory / "round_01" / "summary.json")["pool"]["entered"] == 0
-        return [attack for attack in attacks if attack.kind == "attack"]
+        facts = read_json(run.directory / "round_01" / "summary.json")
+        assert facts["pool"]["entered"] == 0
+        attacks = [attack for attack in attacks if attack.kind == "attack"]
+        refused, of = facts["attacker_refusals"]["expander"]
+        assert (refused, of) == (
+            sum(one.attacker_refused for one in attacks),
+            sum(one.rewriting_asked for one in attacks),
+        )
+        return attacks
 
     as_they_are = asked("none", "attack.rewritten=0")
     fallen_back = asked("unusable", "attack.fall_back=true")
     for attack in (*as_they_are, *fallen_back):
         assert attack.status == "kept" and attack.plain and attack.seed == attack.expansion == attack.hidden
+    assert not any(attack.rewriting_asked for attack in as_they_are)
+    assert all(attack.fell_back for attack in fallen_back), "what the expander failed at is known"
     assert {attack.seed_id for attack in as_they_are} == {attack.seed_id for attack in fallen_back}, "the same draw"
     half = asked("half", "attack.rewritten=0.5", "attack.k=16")
     assert {attack.status for attack in half} == {"kept", "dropped"}, "only rewritten ones are held to be harmful"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +25,8 @@ def attack(
     name: str, *, kind: PromptKind = "attack", hidden: str = "h", reason: str = "", plain: bool = False
 ) -> Attack:
     status = "dropped" if reason else "kept"
-    return Attack(name, 1, kind, "hazard", "s", "seed", "e", hidden, plain, 0.1, status, reason)
+    bleu = 0.1 if kind == "attack" else None
+    return Attack(name, 1, kind, "hazard", "s", "seed", "e", hidden, plain, bleu, status, reason)
 
 
 def session(directory: Path, **settings: Any) -> Any:
@@ -75,12 +77,14 @@ ROUND = [
     attack("f", reason="touches an evaluation prompt"),
     attack("g", hidden="e", reason="hidden prompt too long"),
     attack("h", kind="benign", hidden="e", reason="excluded content"),
+    replace(attack("i", hidden="e", plain=True), bleu=None, fell_back="expander refused"),
+    replace(attack("j", hidden="e", plain=True), bleu=None),
 ]
 
 
 def test_what_an_attacker_wrote_in_vain_is_counted_by_attacker() -> None:
-    # seven attacks: b and c fail in the expander; of a, e, f and g, which the hider was given, only a is usable
-    assert unusable(ROUND) == {"expander": (2, 7), "hider": (3, 4)}
+    # eight rewritten: b, c and i fail in the expander; of a, e, f and g, which the hider was given, only a is usable
+    assert unusable(ROUND) == {"expander": (3, 8), "hider": (3, 4)}
 
 
 def test_a_drifted_attacker_goes_back_to_its_seed_training(tiny_model_dir: Path, tmp_path: Path) -> None:

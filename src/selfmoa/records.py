@@ -90,6 +90,13 @@ class Attack:
     reason: str = ""
     attacker_refused: bool = False
     """True where the expander or hider declined instead of writing an attack."""
+    fell_back: str = ""
+    """Why none of its rewritings could be used, where the seed is asked as it is instead (`attack.fall_back`)."""
+
+    @property
+    def rewriting_asked(self) -> bool:
+        """True where the expander was asked to rewrite the seed, whatever came of it."""
+        return self.bleu is not None or bool(self.fell_back)
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,9 +82,15 @@ def _expand(session: Session, number: int, seeds: Sequence[Prompt]) -> list[Atta
             texts = [by_index[place * settings.tries + attempt] for attempt in range(settings.tries)]
             plain = not settings.hide or rng.random() < settings.plain_fraction
             attack = _expansion(session, number, seed, texts, harmless, plain=plain)
-            if attack.status == "kept" or not settings.fall_back:
-                attacks[seed.id] = attack
+            attacks[seed.id] = _fallen_back(number, seed, attack) if settings.fall_back else attack
     return [attacks.get(seed.id) or as_it_is(number, seed) for seed in seeds]
+
+
+def _fallen_back(number: int, seed: Prompt, attack: Attack) -> Attack:
+    """The attack, or its seed as it is where it was dropped; that the expander failed is kept."""
+    if attack.status == "kept":
+        return attack
+    return replace(as_it_is(number, seed), attacker_refused=attack.attacker_refused, fell_back=attack.reason)
 
 
 def _expansion(

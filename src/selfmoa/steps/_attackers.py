@@ -42,7 +42,7 @@ def retrain_attackers(session: Session, number: int, attacks: Sequence[Attack]) 
     refuse too often. A training that diverges leaves both as they were.
     """
     settings = session.recipe.attack
-    asked = [attack for attack in attacks if attack.kind == "attack"]
+    asked = [attack for attack in attacks if attack.rewriting_asked]
     refusals = sum(attack.attacker_refused for attack in asked) / max(len(asked), 1)
     restarted = refusals > settings.restart_refusal_rate
     expansions, replayed_e = _with_replay(session, number, session.expansions, session.material.expansions)
@@ -97,10 +97,10 @@ def restart_attackers(session: Session, number: int, attacks: Sequence[Attack]) 
 
 def unusable(attacks: Sequence[Attack]) -> dict[str, tuple[int, int]]:
     """Attacker -> (texts that were refused or unusable, all that it was asked for) in one round."""
-    asked = [attack for attack in attacks if attack.kind == "attack" and attack.bleu is not None]
+    asked = [attack for attack in attacks if attack.rewriting_asked]
     hidden = [attack for attack in asked if not attack.plain and _was_expanded(attack)]
     return {
-        "expander": (sum(not _was_expanded(attack) for attack in asked), len(asked)),
+        "expander": (sum(bool(attack.fell_back) or not _was_expanded(attack) for attack in asked), len(asked)),
         "hider": (sum(attack.status == "dropped" for attack in hidden), len(hidden)),
     }
 

@@ -131,6 +131,7 @@ def summarise(
     dropped = read_records(directory / "dropped.parquet", Dropped) or []
     asked = [attack for attack in attacks if attack.kind == "attack"]
     kept = [attack for attack in asked if attack.status == "kept"]
+    to_rewrite = [attack for attack in asked if attack.rewriting_asked]
     entered = 0 if session.recipe.attack.static else len(_rewritten(won))
     hidden = [attack for attack in asked if not attack.plain and (attack in kept or attack.reason.startswith("hid"))]
     return {
@@ -142,7 +143,7 @@ def summarise(
         "hits": len(won),
         "attack_success": proportion(len(won), len(kept)),
         "attacker_refusals": {
-            "expander": [sum(attack.reason == "expander refused" for attack in asked), len(asked)],
+            "expander": [sum("expander refused" in (one.reason, one.fell_back) for one in to_rewrite), len(to_rewrite)],
             "hider": [sum(attack.reason == "hider refused" for attack in asked), len(hidden)],
         },
         "pool": {"size_before": len(session.pool) - entered + len(asked), "left": len(asked), "entered": entered},
