@@ -212,10 +212,22 @@ def _accept(
     if not settings.check or not session.material.dev:
         return _result(session, **facts, verdict="accepted", kept=True, step=1.0, reason="no stage check")
     session.unaligned = session.unaligned or _dev_answers(session, "before")
-    trained = snapshot(session.model, "target")
-    best: tuple[_Candidate, StageCheck] | None = None
-    check = None
-    for candidate in _candidates(settings.steps, trained, unreviewed):
+    candidates = _candidates(settings.steps, snapshot(session.model, "target"), unreviewed)
+    candidate, check = _searched(session, candidates, entering)
+    if check.verdict == "accepted" or (check.verdict == "inconclusive" and settings.keep_inconclusive):
+        scale_update(session.model, entering, candidate.step, after=candidate.after)
+        return _result(session, **facts, **candidate.kept(check), check=check)
+    scale_update(session.model, entering, 0.0)
+    return _result(session, **facts, verdict=check.verdict, reason=check.reason, check=check)
+
+
+def _searched(
+    session: Session, candidates: Sequence[_Candidate], entering: dict[str, Any]
+) -> tuple[_Candidate, StageCheck]:
+    """The first candidate that the check accepts; else the first inconclusive one, else the last; and its check."""
+    settings = session.recipe.stage
+    provisional: tuple[_Candidate, StageCheck] | None = None
+    for candidate in candidates:
         scale_update(session.model, entering, candidate.step, after=candidate.after)
         check = stage_check(
             session.unaligned,
@@ -227,17 +239,10 @@ def _accept(
         shown = f"{candidate.step:.0%} of the update{candidate.told}"
         session.run.progress.say(f"  stage check at {shown}: {check.verdict} ({check.reason})")
         if check.verdict == "accepted":
-            return _result(session, **facts, **candidate.kept(check), check=check)
-        if check.verdict == "inconclusive" and best is None:
-            best = (candidate, check)
-    if best is not None and settings.keep_inconclusive:
-        candidate, check = best
-        scale_update(session.model, entering, candidate.step, after=candidate.after)
-        return _result(session, **facts, **candidate.kept(check), check=check)
-    scale_update(session.model, entering, 0.0)
-    verdict = "inconclusive" if best is not None else "rejected"
-    reason = check.reason if check else ""
-    return _result(session, **facts, verdict=verdict, reason=reason, check=check)
+            return candidate, check
+        if check.verdict == "inconclusive":
+            provisional = provisional or (candidate, check)
+    return provisional or (candidate, check)
 
 
 def _result(
