@@ -17,6 +17,7 @@ from docs_helpers import PAGES, ROOT, commands, fences, named, words_of
 from report_fixture_results import results
 from selfmoa import api, recipes, suites
 from selfmoa.cli._app import app
+from selfmoa.judge._guard import GuardOptions
 from selfmoa.recipe import Recipe
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
@@ -164,6 +165,8 @@ def test_recipes_in_documents_are_recipes(tmp_path: Path) -> None:
         path = tmp_path / "one.yaml"
         path.write_text(yaml.safe_dump({"name": "one", "extends": "demo", **values}))
         assert recipes.load(path), page
+    guards = [values for _, values in blocks if values.get("name") == "guard"]
+    assert guards and all(GuardOptions.model_validate(guard["options"]) for guard in guards)
 
 
 def test_the_python_of_the_howto_prints_every_figure(
