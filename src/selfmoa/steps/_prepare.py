@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,8 @@ def prepare(run: Run) -> Session:
         if recipe.seeds.own and intent:
             say("Writing everyday requests of the model's own")
             material = add_own(run, model, material, fence, intent)
+            fence = Fence([*sets.texts(), *(prompt.text for prompt in material.dev)])
+        material = _apart(run, material)
         for role in ("expander", "hider"):
             model.add_role(role, copy_of="target")
         _check_pool(recipe, run, material)
@@ -190,6 +192,19 @@ def judge_objectives(recipe: Recipe) -> dict[str, list[str]]:
 def load_rows(refs: Sequence[DataRef], *, seeds: bool = False) -> list[dict[str, Any]]:
     """The rows of several tables, one after the other."""
     return [row for ref in refs for row in assets.load_table(ref, seeds=seeds)]
+
+
+def _apart(run: Run, material: Material) -> Material:
+    """Without what repeats a development prompt: the stage check would see what was trained on."""
+    dev = Fence([prompt.text for prompt in material.dev])
+    attacks, benign = (
+        tuple(prompt for prompt in prompts if not dev.touches(prompt.text))
+        for prompts in (material.attacks, material.benign)
+    )
+    gone = len(material.attacks) + len(material.benign) - len(attacks) - len(benign)
+    if gone:
+        run.progress.say(f"{gone} prompts nearly repeat a development prompt and are left out.")
+    return replace(material, attacks=attacks, benign=benign)
 
 
 def _check_pool(recipe: Recipe, run: Run, material: Material) -> None:
