@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from selfmoa.errors import RunExistsError, StorageError
+from selfmoa.errors import EvaluatorError, RunExistsError, StorageError
 from selfmoa.recipe import Recipe
 from selfmoa.records import Draft, Pair, StageResult
 from selfmoa.run import Cache, Progress, Run, cache_key, open_run, read_json, read_records, write_json, write_records
@@ -67,6 +67,32 @@ def test_a_killed_step_goes_on_at_its_first_unfinished_batch(run: Run) -> None:
     assert made == [0, 1, 2, 2, 3]
     assert run.batched(path, Draft, batches, work, label="x") == drafts(8) and len(made) == 5
     assert [item.name for item in path.parent.iterdir()] == ["x.parquet"]
+
+
+def test_batches_of_no_use_are_made_again_when_resumed(run: Run) -> None:
+    """E.g. votes of a judge that was down: the run ends, and the next attempt asks about the gaps alone."""
+    made: list[int] = []
+    down = {1}
+
+    def work(number: int, batch: object) -> list[Draft]:
+        made.append(number)
+        return [Draft(str(number), "" if number in down else "text", 1)]
+
+    def gaps(found: Sequence[Draft]) -> bool:
+        return any(not draft.text for draft in found)
+
+    def whole(found: Sequence[Draft]) -> None:
+        if gaps(found):
+            raise EvaluatorError("down")
+
+    path, batches = run.round(1) / "x.parquet", [[0], [1], [2]]
+    for _ in range(2):
+        with pytest.raises(EvaluatorError, match="down"):
+            run.batched(path, Draft, batches, work, label="x", again=gaps, check=whole)
+        assert not path.exists()
+    down.clear()
+    found = run.batched(path, Draft, batches, work, label="x", again=gaps, check=whole)
+    assert [draft.text for draft in found] == ["text"] * 3 and made == [0, 1, 2, 1, 1]
 
 
 def test_a_corrupt_part_is_made_again(run: Run) -> None:

@@ -7,10 +7,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from selfmoa.errors import EvaluatorError
 from selfmoa.judge import Item, JudgeBase, Objective, Verdict
 from selfmoa.recipe import Prefer, Recipe
 from selfmoa.records import Attack, Pair, Response, Score
 from selfmoa.run import Progress, open_run, read_records
+from selfmoa.steps._judge import safety_between_models
 from selfmoa.steps._steady import unsteady
 from train_helpers import pair
 
@@ -35,6 +39,11 @@ class Steady(Fooled):
 
     def judge(self, items: Sequence[Item]) -> list[Verdict]:
         return [Verdict(0.9 if "cannot" in item.response else 0.1) for item in items]
+
+
+class Down(Steady):
+    def judge(self, items: Sequence[Item]) -> list[Verdict]:
+        return [Verdict(None, "HTTP 429") for _ in items]
 
 
 def session(directory: Path, judge: JudgeBase, **settings: Any) -> Any:
@@ -73,3 +82,23 @@ def test_harmless_pairs_and_the_papers_rule_are_not_asked(tmp_path: Path) -> Non
     assert unsteady(session(tmp_path / "b", Fooled(), pairing="paper"), 1, *asked()) == {}
     assert unsteady(session(tmp_path / "c", Fooled(), perturbations=()), 1, *asked()) == {}
     assert not (tmp_path / "c" / "round_01" / "perturbed.parquet").exists()
+
+
+def test_a_judge_that_is_down_ends_the_run_and_is_asked_again(tmp_path: Path) -> None:
+    pairs, attacks, responses = asked()
+    made = session(tmp_path / "run", Down(), perturbations=("apology before",))
+    with pytest.raises(EvaluatorError, match=r"2 of 2 items unscored.*HTTP 429.*needs a new run"):
+        unsteady(made, 1, pairs, attacks, responses)
+    made.judges.safety = (Fooled(),)
+    assert unsteady(made, 1, pairs, attacks, responses) == {pairs[0].id: ["apology before"]}
+
+
+def test_two_models_are_compared_on_one_scale_whatever_the_jury() -> None:
+    """Also where fewer judges watch than Dawid and Skene's model needs."""
+    recipe = SimpleNamespace(judges=SimpleNamespace(jury="dawid_skene"))
+    votes = [
+        Score("r", "safety", "watch", "0", 0.7, "", None, 0.0),
+        Score("s", "safety", "watch", "0", None, "down", None, 0.0),
+    ]
+    found = safety_between_models(SimpleNamespace(recipe=recipe), votes)  # type: ignore[arg-type]
+    assert found == {"r": 0.7, "s": None}

@@ -91,8 +91,13 @@ class Run:
         make: Callable[[int, Sequence[Input]], Sequence[Record]],
         *,
         label: str,
+        again: Callable[[Sequence[Record]], bool] = lambda _: False,
+        check: Callable[[Sequence[Record]], None] = lambda _: None,
     ) -> list[Record]:
         """Like `records`, batch by batch: each finished batch is a file until all are merged into `path`.
+
+        `check` sees all of them before that and raises where they are of no use; a resumed run then makes those batches
+        anew of which `again` says so.
 
         `make(number, batch)` must depend on nothing but its arguments and finished steps, so that a
         resumed run gives what an uninterrupted one gives.
@@ -106,8 +111,9 @@ class Run:
         with self.progress.task(label, total) as task:
             for number, batch in enumerate(batches):
                 part = parts / f"{number:05d}.parquet"
-                merged.extend(self.records(part, kind, partial(self._made, make, number, batch)))
+                merged.extend(self.records(part, kind, partial(self._made, make, number, batch), again=again))
                 task.advance(len(batch))
+        check(merged)
         write_records(path, merged, kind)
         shutil.rmtree(parts, ignore_errors=True)
         return merged

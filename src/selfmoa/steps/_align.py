@@ -17,7 +17,7 @@ from selfmoa.recipe import Sampling, Train
 from selfmoa.records import Pair, Prompt, StageResult, to_text
 from selfmoa.run import read_json, write_json, write_records
 from selfmoa.steps._attackers import Percent
-from selfmoa.steps._judge import combined
+from selfmoa.steps._judge import safety_between_models
 from selfmoa.steps._session import Session
 from selfmoa.train import TrainOutcome, align, first_tokens_share, objective_scores, scale_update, snapshot
 
@@ -350,4 +350,4 @@ def _safety(session: Session, judges: Sequence[Evaluator], items: Sequence[Item]
     if not session.watch or not items:
         return {}
     votes = [vote for judge in judges for vote in judge.score(items)]
-    return {key: value for (key, _), value in combined(session, votes).items()}
+    return safety_between_models(session, votes)

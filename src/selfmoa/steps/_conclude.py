@@ -16,7 +16,7 @@ from selfmoa.judge import Evaluator, Item, card, kin_notes
 from selfmoa.records import Attack, Pair, Score
 from selfmoa.run import read_json, read_records, write_json, write_records, write_table
 from selfmoa.steps import _capability, _preferences, _prompts
-from selfmoa.steps._judge import combined
+from selfmoa.steps._judge import safety_between_models
 from selfmoa.steps._measure import gate_of
 from selfmoa.steps._reset import reset_notes
 from selfmoa.steps._session import Evaluation, Judged, Session
@@ -186,8 +186,8 @@ def _safety_change(
         items = [Item(item.prompt_id, item.prompt, item.answer) for item in measured if item.set == "harmful"]
         votes = [vote for judge in judges for vote in judge.score(items)]
         write_records(session.run.directory / "evaluation" / f"{side}_votes_{name}.parquet", votes, Score)
-        values = combined(session, votes)
-        means.append([values.get((item.id, "safety")) for item in items])
+        values = safety_between_models(session, votes)
+        means.append([values.get(item.id) for item in items])
     return bench.paired_mean_change(means[0], means[1]) if means[0] and judges else None
 
 

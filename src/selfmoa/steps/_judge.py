@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import TypedDict
 
 from selfmoa.errors import EvaluatorError
 from selfmoa.judge import EMPTY_ANSWER, Item, combine, kin, refusal_class
 from selfmoa.records import BARE, Attack, Judgement, Response, Score, to_text
 from selfmoa.steps._session import Session
 
-__all__ = ["combined", "judge", "safety_votes"]
+__all__ = ["combined", "judge", "safety_between_models", "safety_votes", "voted"]
 
 
 def judge(session: Session, number: int, attacks: Sequence[Attack], responses: Sequence[Response]) -> list[Judgement]:
@@ -36,14 +38,26 @@ def judge(session: Session, number: int, attacks: Sequence[Attack], responses: S
     asked = [by_id[response.attack_id] for response in kept]
     inputs = (asked, kept, _safety_everywhere(session), session.recipe.judges.train, session.context.state, size)
     with session.common(path, "target", *inputs), session.run.measured(f"round {number} score"):
-        scores = session.run.batched(path, Score, chunks, score, label="score")
-    check_unscored(scores, session.recipe.judges.max_unscored)
+        scores = session.run.batched(path, Score, chunks, score, label="score", **voted(session))
     return session.run.records(
         directory / "judgements.parquet", Judgement, lambda: _judgements(session, by_id, kept, scores)
     )
 
 
-def check_unscored(scores: Iterable[Score], allowed: float) -> None:
+class _Voted(TypedDict):
+    again: Callable[[Sequence[Score]], bool]
+    check: Callable[[Sequence[Score]], None]
+
+
+def voted(session: Session) -> _Voted:
+    """For `Run.batched`: votes with too many gaps end the run, and a resumed one asks again where there are any."""
+    return {
+        "again": lambda votes: any(vote.value is None and vote.reason != EMPTY_ANSWER for vote in votes),
+        "check": partial(_check_unscored, allowed=session.recipe.judges.max_unscored),
+    }
+
+
+def _check_unscored(scores: Iterable[Score], allowed: float) -> None:
     """Raise `EvaluatorError` where a judge left more than the allowed share unscored; empty answers do not count."""
     asked: Counter[str] = Counter()
     unscored: Counter[str] = Counter()
@@ -60,8 +74,8 @@ def check_unscored(scores: Iterable[Score], allowed: float) -> None:
             common = max((pair for pair in reasons if pair[0] == name), key=lambda pair: reasons[pair])[1]
             raise EvaluatorError(
                 f"Judge {name!r} left {count} of {asked[name]} items unscored ({count / asked[name]:.0%}, allowed "
-                f"{allowed:.0%}); most often: {common}. Mend or replace the judge, or raise judges.max_unscored; "
-                "scores that are finished are kept."
+                f"{allowed:.0%}); most often: {common}. Mend the judge and go on: finished scores are kept, "
+                "missing ones are asked for again. Another judge, or a higher judges.max_unscored, needs a new run."
             )
 
 
@@ -107,6 +121,18 @@ def combined(session: Session, scores: Iterable[Score]) -> dict[tuple[str, str],
         for objective, by_response in votes.items()
         for key, value in combine(by_response, settings.jury if objective == "safety" else "median", kinship).items()
     }
+
+
+def safety_between_models(session: Session, votes: Iterable[Score]) -> dict[str, float | None]:
+    """Item id -> one value of safety, by a rule that puts the answers of two models, or two juries, on one scale.
+
+    Dawid and Skene's model does not: it is fitted to the votes at hand. The median stands in for it.
+    """
+    by_item: dict[str, list[Score]] = defaultdict(list)
+    for vote in votes:
+        by_item[vote.response_id].append(vote)
+    rule = session.recipe.judges.jury
+    return combine(by_item, "median" if rule == "dawid_skene" else rule)
 
 
 def _judgements(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from selfmoa.judge import PERTURBATIONS, Item, Probe
 from selfmoa.records import PERTURBED, Attack, Pair, Response, Score
-from selfmoa.steps._judge import combined
+from selfmoa.steps._judge import combined, voted
 from selfmoa.steps._session import Session
 
 __all__ = ["unsteady"]
@@ -45,6 +45,7 @@ def unsteady(
             [items[start : start + size] for start in range(0, len(items), size)],
             score,
             label="changed answers",
+            **voted(session),
         )
     values = combined(session, votes)
     turned = {pair.id: [name for name in names if _turned(pair, name, values)] for pair in asked}
