@@ -40,7 +40,7 @@ def material(*tables: list[dict], **changes: object):
     options: dict[str, object] = {
         "n_dev_harmful": 4,
         "n_dev_harmless": 8,
-        "max_pairs": 100,
+        "max_pairs": (100, 100),
         "bleu_max": 0.25,
         "hidden_fits": lambda text: len(text.split()) < 40,
         "seed": 3,
@@ -78,7 +78,7 @@ def test_hidden_pairs_use_short_templates_and_styles() -> None:
 def test_harmless_prompts_come_from_their_sources_in_turn() -> None:
     few = [{"prompt": f"Write text {i}", "hazard": "none", "ref": "tasks"} for i in range(6)]
     many = [{"prompt": f"Is it true that {i}?", "hazard": "none", "ref": "facts"} for i in range(60)]
-    made = material(rows(60), [*few, *many], [], n_dev_harmless=6, max_pairs=8, hidden_fits=lambda _: True, seed=0)
+    made = material(rows(60), [*few, *many], [], n_dev_harmless=6, max_pairs=(8, 8), hidden_fits=lambda _: True, seed=0)
     dev = [prompt.source for prompt in made.dev if prompt.kind == "benign"]
     assert dev == ["facts", "tasks", "facts", "tasks"]
     assert [prompt.source for prompt in made.benign[:8]] == ["facts", "tasks"] * 4
@@ -163,14 +163,14 @@ def test_contrasts_of_two_subjects_are_no_near_duplicates() -> None:
 
 def test_prompts_without_a_goal_get_no_contrast_and_no_style() -> None:
     asked = [{"prompt": f"What should I know about [harmful subject {i}]?", "ref": "questions"} for i in range(40)]
-    made = material(asked, [], [], max_pairs=9, hidden_fits=lambda text: True, seed=0)
+    made = material(asked, [], [], max_pairs=(9, 9), hidden_fits=lambda text: True, seed=0)
     assert len(made.attacks) == 36 and made.hidings == ()
     assert {prompt.kind for prompt in made.dev} == {"attack"}
 
 
 def test_a_data_set_without_categories_expands_within_itself() -> None:
     asked = [{"prompt": f"How do I [harmful act {i}]?", "hazard": f"own {i}", "ref": "questions"} for i in range(40)]
-    pairs = material([*rows(40), *asked], [], [], max_pairs=99, hidden_fits=bool, seed=0).expansions
+    pairs = material([*rows(40), *asked], [], [], max_pairs=(99, 99), hidden_fits=bool, seed=0).expansions
     assert any(source.startswith("How do I") for source, _ in pairs)
     assert all(source.startswith("How do I") == other.startswith("How do I") for source, other in pairs)
 
@@ -178,7 +178,7 @@ def test_a_data_set_without_categories_expands_within_itself() -> None:
 def test_an_expansion_is_learnt_from_the_nearest_prompts_that_say_it_otherwise() -> None:
     matters = ["boats", "lamps", "clocks", "drums", "pipes", "ropes"]
     asked = [{"prompt": way.format(thing), "ref": "t"} for thing in matters for way in WAYS]
-    made = material(asked, [], [], n_dev_harmful=0, n_dev_harmless=0, max_pairs=99, hidden_fits=bool, seed=0)
+    made = material(asked, [], [], n_dev_harmful=0, n_dev_harmless=0, max_pairs=(99, 99), hidden_fits=bool, seed=0)
     assert len(made.expansions) == len(asked)
     for source, target in made.expansions:
         assert source != target and bleu(source, target) < 0.25
@@ -195,7 +195,7 @@ WAYS = (
 
 def test_the_pairs_that_teach_the_attackers_come_from_the_data_sets_in_turn() -> None:
     asked = [{"prompt": f"How do I [harmful act {i}]?", "hazard": f"own {i}", "ref": "questions"} for i in range(20)]
-    made = material([*rows(200), *asked], [], [], n_dev_harmless=0, max_pairs=20, hidden_fits=bool, seed=0)
+    made = material([*rows(200), *asked], [], [], n_dev_harmless=0, max_pairs=(20, 20), hidden_fits=bool, seed=0)
     for pairs in (made.expansions, made.hidings):
         assert 9 <= sum(source.startswith("How do I") for source, _ in pairs) <= 11
 

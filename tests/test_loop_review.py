@@ -12,6 +12,7 @@ import pytest
 import selfmoa
 from loop_helpers import need_judge_data, never_blank, tiny_overrides
 from selfmoa import recipes
+from selfmoa.compare import learnt_from
 from selfmoa.errors import TrainingError
 from selfmoa.generate import LanguageModel
 from selfmoa.records import Attack, Pair, Response
@@ -177,6 +178,44 @@ def test_after_a_stage_that_failed_nothing_is_reviewed_nor_when_it_is_read_again
     assert read_json(run / "stage_01" / "stage.json")["verdict"] == "failed"
     selfmoa.align(recipe, run_dir=run, on_existing="resume", progress="quiet")
     assert not (run / "stage_02").exists() and not (run / "round_02").exists()
+
+
+def test_a_review_whose_training_fails_is_said_to_and_counts_no_pairs(
+    recipe: selfmoa.Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trains = _align.align
+
+    def diverges(*args: Any, directory: Path, **kw: Any) -> Any:
+        if directory.name == "stage_02":
+            raise TrainingError("the loss is not finite")
+        return trains(*args, directory=directory, **kw)
+
+    monkeypatch.setattr(_align, "align", diverges)
+    run = selfmoa.align(recipe, run_dir=tmp_path / "run", progress="quiet").directory
+    first, second = (read_json(run / f"stage_0{number}" / "stage.json") for number in (1, 2))
+    assert second["reason"].endswith("; its own training failed: the loss is not finite")
+    assert "refusals of harmless prompts" in second["reason"], "what waited is checked"
+    assert second["n_pairs"] == second["replayed"] == 0 and learnt_from([first, second]) == first["n_pairs"]
+
+
+def test_a_second_pass_that_trains_nothing_leaves_the_first_to_be_undone(
+    recipe: selfmoa.Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = _review._asked
+
+    def wrong_once(number: int, prompt: Any, refusal: float | None) -> Attack:
+        return asked(number, prompt, refusal) if number == 2 else _review.as_it_is(number, prompt, "right")
+
+    monkeypatch.setattr(_review, "_asked", wrong_once)
+    verdicts = iter(["rejected", "accepted"])
+    check = _align.stage_check
+    monkeypatch.setattr(_align, "stage_check", lambda *args, **kw: replace(check(*args, **kw), verdict=next(verdicts)))
+    twice = recipe.model_copy(update={"review": recipe.review.model_copy(update={"passes": 2})})
+    run = selfmoa.align(twice, run_dir=tmp_path / "run", progress="quiet").directory
+    third = read_json(run / "stage_03" / "stage.json")
+    assert third["n_pairs"] == 0 and third["reason"].endswith("; without the last review")
+    weights = [(run / f"stage_0{number}" / "adapter" / "adapter_model.safetensors").read_bytes() for number in (1, 3)]
+    assert weights[0] == weights[1]
 
 
 def _stop(*_: object, **__: object) -> None:

@@ -300,3 +300,10 @@ def test_pairs_of_learnable_prompts_are_the_last_to_be_left_out() -> None:
     out = [pair.attack_id for pair in cap_guided([*mixed, *plain], 0.5)[1]]
     kept, left = cap_guided([*mixed, *plain], 0.5, {out[0]: 0.1, out[1]: 0.2})
     assert {pair.attack_id for pair in kept} >= set(out[:2]) and len(left) == 4
+
+
+def test_two_answers_are_paired_once_however_often_they_were_given() -> None:
+    safe = candidate(0, 0.9, 0.9, text="I will not help with that, sorry to say so", refusal="full")
+    unsafe = [candidate(number, 0.1, 0.5, text="Here is what you asked for, step by step") for number in (1, 2, 3)]
+    assert pairs([safe, *unsafe], max_pairs_per_prompt=3) == [("r0", "r1")]
+    assert reasons([safe, *unsafe], max_pairs_per_prompt=3).count("the same two answers again") == 2

@@ -83,7 +83,15 @@ def added(tmp_path: Path, writer: Writer, wanted: int = 36, **attack: Any) -> An
     rows = [{"prompt": f"Write [harmful request {i}] for me.", "hazard": "h", "ref": "t"} for i in range(16)]
     benign = [{"prompt": f"Is it true that {i} is a number?", "ref": "facts"} for i in range(12)]
     material = gather(
-        rows, benign, [], n_dev_harmful=2, n_dev_harmless=3, max_pairs=4, bleu_max=0.9, hidden_fits=bool, seed=0
+        rows,
+        benign,
+        [],
+        n_dev_harmful=2,
+        n_dev_harmless=3,
+        max_pairs=(4, 4),
+        bleu_max=0.9,
+        hidden_fits=bool,
+        seed=0,
     )
     fence = Fence(["Describe the lighthouse keeper who counts the ships at night"])
     model, head = cast("LanguageModel", writer), cast("Intent", SimpleNamespace(harm=harmful))

@@ -43,7 +43,9 @@ def run_loop(run: Run) -> Run:
 
         last = recipe.loop.stage_at_end and (session.full or number == recipe.loop.n_rounds)
         if len(session.pairs) >= (recipe.loop.min_stage_pairs if last else recipe.train.align_at):
-            result = steps.align_target(session, number, checked=not (last and recipe.review.wanted))
+            result = steps.align_target(
+                session, number, checked=not (last and recipe.review.wanted and not session.full)
+            )
             if result.verdict == "failed" or (result.over_optimised and recipe.stage.stop_on_gap and not result.kept):
                 say(f"  {result.reason}. The run ends with the last good model.")
                 break

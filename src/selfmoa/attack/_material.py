@@ -83,7 +83,7 @@ def gather(
     *,
     n_dev_harmful: int,
     n_dev_harmless: int,
-    max_pairs: int,
+    max_pairs: tuple[int, int],
     bleu_max: float,
     hidden_fits: Callable[[str], bool],
     seed: int,
@@ -91,9 +91,9 @@ def gather(
 ) -> Material:
     """Split tables (columns prompt, hazard, ref) into the parts of a run.
 
-    From `bleu_max` on one prompt repeats another, which the expander must not learn. `hidden_fits` tells whether a
-    hidden prompt is short enough for the model that will be shown it. `turn` gives the text in which a prompt is asked
-    instead of its own, '' where it is asked as published (see `other_forms`).
+    E0 and H0 hold `max_pairs` at the most. From `bleu_max` on one prompt repeats another, which the expander must not
+    learn. `hidden_fits` tells whether a hidden prompt is short enough for the model that will be shown it. `turn` gives
+    the text in which a prompt is asked instead of its own, '' where it is asked as published (see `other_forms`).
     """
     rng = random.Random(seed)
     listed = [*in_turn(_prompts(attacks, "attack", rng)), *in_turn(_prompts(benign, "benign", rng))]
@@ -110,8 +110,8 @@ def gather(
     return Material(
         attacks=tuple(pool),
         benign=tuple(harmless[n_benign:]),
-        expansions=tuple(_same_category(pool, max_pairs, bleu_max, rng)),
-        hidings=tuple(_hidden(pool, templates, max_pairs, hidden_fits, rng)),
+        expansions=tuple(_same_category(pool, max_pairs[0], bleu_max, rng)),
+        hidings=tuple(_hidden(pool, templates, max_pairs[1], hidden_fits, rng)),
         dev=tuple([*dev_harmful, *harmless[:n_benign], *dev_borderline]),
         published=published,
     )

@@ -49,7 +49,10 @@ def pair_round(
     doubts: Callable[[Sequence[Pair]], Mapping[str, str]] = lambda _: {},
     learnable: Mapping[str, float] | None = None,
 ) -> PairingResult:
-    """All pairs of one round; both caps hold for the round's pairs. `learnable` (by attack id) says whose stay first.
+    """All pairs of one round. `learnable` (by attack id) says whose stay first where there are too many.
+
+    At most a share are guided against unguided, and of what is left at most a share are of harmless prompts: leaving
+    some of these out may raise the share of guided ones again.
 
     `doubts(pairs)` gives the reasons (by pair id) why some are not to be trusted; they are left out before the caps.
     """
@@ -59,26 +62,46 @@ def pair_round(
     pairs: list[Pair] = []
     dropped: list[Dropped] = []
     for attack in attacks:
-        if attack.status != "kept":
-            continue
-        duels, reasons = _duels(attack, by_attack.get(attack.id, []), settings)
-        kept = 0
-        for chosen, rejected, rule in duels:
-            reason = _unfit(chosen.response, rejected.response, settings)
-            if reason:
-                reasons.append(reason)
-            elif settings.pairing == "paper" or kept < settings.max_pairs_per_prompt:
-                pairs.append(_pair(attack, chosen, rejected, rule, settings))
-                kept += 1
-        dropped.extend(Dropped(attack.round, attack.id, reason) for reason in reasons)
+        if attack.status == "kept":
+            made, reasons = _of_prompt(attack, by_attack.get(attack.id, []), settings)
+            pairs.extend(made)
+            dropped.extend(Dropped(attack.round, attack.id, reason) for reason in reasons)
     doubted = doubts(pairs)
     dropped.extend(Dropped(pair.round, pair.attack_id, doubted[pair.id]) for pair in pairs if pair.id in doubted)
-    pairs, over = cap_guided([pair for pair in pairs if pair.id not in doubted], settings.max_guided_share, learnable)
-    dropped.extend(Dropped(pair.round, pair.attack_id, "too many guided pairs") for pair in over)
-    if settings.pairing != "paper":
-        pairs, over = cap_harmless(pairs, settings.max_harmless_share, learnable)
-        dropped.extend(Dropped(pair.round, pair.attack_id, "too many harmless pairs") for pair in over)
-    return PairingResult(tuple(pairs), tuple(dropped))
+    pairs, over = _capped([pair for pair in pairs if pair.id not in doubted], settings, learnable)
+    return PairingResult(tuple(pairs), (*dropped, *over))
+
+
+def _of_prompt(attack: Attack, candidates: Sequence[Candidate], settings: Prefer) -> tuple[list[Pair], list[str]]:
+    """The pairs of one prompt's answers, no two of the same texts, and why there are no more."""
+    duels, reasons = _duels(attack, candidates, settings)
+    pairs: list[Pair] = []
+    seen: set[tuple[str, str]] = set()
+    for chosen, rejected, rule in duels:
+        texts = chosen.response.text, rejected.response.text
+        reason = _unfit(chosen.response, rejected.response, settings)
+        if reason:
+            reasons.append(reason)
+        elif settings.pairing == "paper":
+            pairs.append(_pair(attack, chosen, rejected, rule, settings))
+        elif texts in seen:  # of greedy answers, as a review has them, all may be
+            reasons.append("the same two answers again")
+        elif len(pairs) < settings.max_pairs_per_prompt:
+            pairs.append(_pair(attack, chosen, rejected, rule, settings))
+            seen.add(texts)
+    return pairs, reasons
+
+
+def _capped(
+    pairs: list[Pair], settings: Prefer, learnable: Mapping[str, float] | None
+) -> tuple[list[Pair], list[Dropped]]:
+    """The pairs that both caps leave, that of guided pairs first, and those left out."""
+    pairs, guided = cap_guided(pairs, settings.max_guided_share, learnable)
+    dropped = [Dropped(pair.round, pair.attack_id, "too many guided pairs") for pair in guided]
+    if settings.pairing == "paper":
+        return pairs, dropped
+    pairs, harmless = cap_harmless(pairs, settings.max_harmless_share, learnable)
+    return pairs, [*dropped, *(Dropped(pair.round, pair.attack_id, "too many harmless pairs") for pair in harmless)]
 
 
 def _duels(attack: Attack, candidates: Sequence[Candidate], settings: Prefer) -> tuple[list[Duel], list[str]]:

@@ -55,8 +55,10 @@ def align_target(
     else:
         session.model.load_role("target", directory / "adapter")
         result = StageResult(**saved)
+    if session.unchecked_since and result.n_pairs:
+        session.unreviewed = entering
     session.unchecked_since = None if checked or result.verdict == "failed" else good
-    session.trained |= {pair.id: pair for pair in pairs}
+    session.trained |= {pair.id: pair for pair in pairs if result.n_pairs}
     return result
 
 
@@ -75,14 +77,16 @@ def _stage(
     start = time.monotonic()
     before = _token_logprobs(session, pairs)
     outcome, failure = _tried(session, directory, pairs, train, entering, keep)
+    learnt = pairs if outcome else []
     if failure and not session.unchecked_since:
-        result = _result(session, number, pairs, None, verdict="failed", reason=failure, start=start)
+        result = _result(session, number, learnt, None, verdict="failed", reason=failure, start=start)
     else:
         opening = first_tokens_share(before, _token_logprobs(session, pairs)) if outcome else None
-        unreviewed = entering if session.unchecked_since and outcome else None
-        result = _accept(session, number, pairs, outcome, good, unreviewed, start=start)
-        result = replace(result, first_tokens_share=opening)
-    result = replace(result, replayed=sum(pair.id in session.trained for pair in pairs))
+        unreviewed = (entering if outcome else session.unreviewed) if session.unchecked_since else None
+        result = _accept(session, number, learnt, outcome, good, unreviewed, start=start)
+        told = f"{result.reason}; its own training failed: {failure}" if failure else result.reason
+        result = replace(result, first_tokens_share=opening, reason=told)
+    result = replace(result, replayed=sum(pair.id in session.trained for pair in learnt))
     session.model.save_role("target", directory / "adapter")
     write_json(directory / "stage.json", result)
     session.run.event(
@@ -93,7 +97,7 @@ def _stage(
         pairs=[pair.id for pair in pairs],
     )
     session.run.progress.say(
-        f"  stage {session.stages}: {len(pairs)} pairs, {result.verdict}, {result.step:.0%} of the update kept"
+        f"  stage {session.stages}: {len(learnt)} pairs, {result.verdict}, {result.step:.0%} of the update kept"
     )
     return result
 
@@ -310,7 +314,7 @@ def _dev_texts(session: Session, name: str) -> list[str]:
     prompts = session.material.dev
     sampling = Sampling(temperature=0.0, max_new_tokens=session.recipe.stage.max_new_tokens)
     path = session.run.directory / "dev" / f"{name}.parquet"
-    made_from = (session.context.model_key, prompts, sampling, session.recipe.generate.batch_size)
+    made_from = (*session.weights, prompts, sampling, session.recipe.generate.batch_size)
     # only the untrained model's answers are the same in other runs
     shared = session.run.common("development answers", [path], *made_from) if name == "before" else nullcontext()
     with shared, session.run.measured("stage checks"):

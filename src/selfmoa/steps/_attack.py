@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from selfmoa.attack import borderline_from, expand_request, hide_request, judge_expansion, judge_hidden
 from selfmoa.records import Attack, Draft, Prompt, stable_id
+from selfmoa.run import read_records
 from selfmoa.steps._session import Session
 
 __all__ = ["write_attacks"]
@@ -180,9 +181,15 @@ def _harmless(session: Session, number: int, n: int, seeds: Sequence[Prompt]) ->
     borderline = borderline_from(seeds, round(n * session.recipe.attack.borderline_fraction))
     order = session.material.benign
     n_benign = min(n - len(borderline), len(order))
-    start = (number - 1) * n_benign
+    start = sum(_asked_benign(session, earlier) for earlier in range(1, number))
     benign = [order[(start + place) % len(order)] for place in range(n_benign)]
     return [as_it_is(number, prompt, session.forbidden(prompt.text)) for prompt in [*borderline, *benign]]
+
+
+def _asked_benign(session: Session, number: int) -> int:
+    """Plain benign prompts of a round, which are fewer where its seeds gave more contrasts."""
+    attacks = read_records(session.run.round(number) / "attacks.parquet", Attack) or []
+    return sum(attack.kind == "benign" for attack in attacks)
 
 
 def as_it_is(number: int, prompt: Prompt, reason: str = "") -> Attack:

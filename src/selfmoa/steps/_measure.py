@@ -54,8 +54,8 @@ def _asked(session: Evaluation) -> list[object]:
     sampled = (evaluate.attempts, evaluate.attempts_temperature, drawn)
     questions = (evaluate.capability, recipe.evaluation_seed) if evaluate.capability.tasks else ()
     batches = (recipe.generate.batch_size, recipe.judges.batch_size)
-    model = (session.context.model_key, recipe.model.load_in_4bit)
-    return [session.sets.prompts(), evaluate.max_new_tokens, *sampled, questions, batches, model, recipe.judges.gate]
+    gate = recipe.judges.gate
+    return [session.sets.prompts(), evaluate.max_new_tokens, *sampled, questions, batches, session.weights, gate]
 
 
 def _measured(session: Evaluation, name: str) -> list[Measured]:
@@ -113,7 +113,8 @@ def _generator(session: Evaluation, name: str) -> Generator:
     if session.cache is None:
         return session.model
     adapter = session.run.manifest.get("adapter_sha256", "") if name == "after" else ""
-    return CachedGenerator(session.model, session.cache, f"{session.context.model_key} {adapter}")
+    model, quantised = session.weights
+    return CachedGenerator(session.model, session.cache, f"{model} {adapter}{' 4 bit' * quantised}")
 
 
 def _score(session: Judged, answers: Sequence[Answer], name: str, attempts: Sequence[Answer] = ()) -> list[Measured]:

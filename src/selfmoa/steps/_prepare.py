@@ -168,7 +168,7 @@ def gather_material(recipe: Recipe, model: LanguageModel) -> tuple[Material, Eva
         load_rows(recipe.seeds.templates) if recipe.attack.hide else [],
         n_dev_harmful=recipe.stage.n_harmful,
         n_dev_harmless=recipe.stage.n_harmless,
-        max_pairs=max(recipe.attack.expand.sft.max_pairs, recipe.attack.hider.sft.max_pairs),
+        max_pairs=(recipe.attack.expand.sft.max_pairs, recipe.attack.hider.sft.max_pairs * recipe.attack.hide),
         bleu_max=recipe.attack.bleu_max,
         hidden_fits=fits,
         seed=recipe.seed,
@@ -254,7 +254,7 @@ def _fit_maps(session: Session) -> None:
     prompts = session.material.dev
     sampling, label = session.recipe.generate.sampling, "unaligned answers for the judges' maps"
     file = session.run.directory / "dev" / "calibration.parquet"
-    made_from = (session.context.model_key, prompts, sampling, session.recipe.generate.batch_size, session.recipe.seed)
+    made_from = (*session.weights, prompts, sampling, session.recipe.generate.batch_size, session.recipe.seed)
     with session.run.common("unaligned answers", [file], *made_from), session.run.measured("judges' maps"):
         texts = session.answers(file, prompts, sampling, label=label, seed=partial(session.seed, "calibration"))
     with session.run.measured("prepare"):

@@ -56,6 +56,11 @@ class Judged:
         """The run's recipe."""
         return self.run.recipe
 
+    @property
+    def weights(self) -> tuple[str, bool]:
+        """What tells the base's weights from others in a key: the files, and whether they were quantised."""
+        return self.context.model_key, self.recipe.model.load_in_4bit
+
     @cached_property
     def _constraints(self) -> dict[str, dict[str, Constraints]]:
         return {}
@@ -116,6 +121,8 @@ class Session(Evaluation):
     """Pairs of the stages so far, by id."""
     unchecked_since: dict[str, Any] | None = None
     """The target's weights before updates that no check has seen yet; None where there are none."""
+    unreviewed: dict[str, Any] | None = None
+    """Those before the last of these updates that a review trained; None where there was none."""
     stages: int = 0
     gathered: int = 0
     """Pairs that joined P_buf since the start."""
@@ -162,7 +169,7 @@ class Session(Evaluation):
         """Around what a role's adapter as it is now, and the inputs, put into `path`: runs of a study make it once."""
         if not self.run.shares:  # a run of its own need not read its weights for this
             return nullcontext()
-        model = (self.context.model_key, self.recipe.model.load_in_4bit, self.model.fingerprint(role))
+        model = (*self.weights, self.model.fingerprint(role))
         return self.run.common(path.stem, [path], *model, self.recipe.generate.batch_size, *inputs)
 
     def forbidden(self, text: str) -> str:
