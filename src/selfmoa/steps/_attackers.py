@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from selfmoa.attack import expand_request, hide_request
-from selfmoa.errors import TrainingError
+from selfmoa.errors import TrainingError, UsageError
 from selfmoa.generate import Request
 from selfmoa.records import Attack
 from selfmoa.run import read_json, write_json
@@ -52,7 +52,7 @@ def retrain_attackers(session: Session, number: int, attacks: Sequence[Attack]) 
     failed = ""
     try:
         _train(session, session.run.directory / f"attackers_{number:02d}", expansions, hidings, start=start)
-    except TrainingError as error:
+    except (TrainingError, UsageError) as error:  # diverged, or no example can be trained on
         failed = str(error)
         for role, weights in held.items():
             restore(session.model, role, weights)
