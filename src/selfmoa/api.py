@@ -110,7 +110,13 @@ def evaluate(
 
 
 def import_results(
-    file: Path, recipe: Recipe, *, role: SetName = "harmful", out: Path, progress: Mode = "auto"
+    file: Path,
+    recipe: Recipe,
+    *,
+    role: SetName = "harmful",
+    out: Path,
+    on_existing: OnExisting = "raise",
+    progress: Mode = "auto",
 ) -> dict[str, Any]:
     """Answers that another tool recorded (garak, Inspect), judged by the recipe's gate judges.
 
@@ -122,25 +128,17 @@ def import_results(
     found = interop.read_foreign(file)
     named = recipe.model_copy(update={"name": recipes.as_name(file.stem, "import")})
     check(named, runs=False)
-    run = _open(named, out, "raise", progress)
+    run = _open(named, out, on_existing, progress)
     from selfmoa import steps
-    from selfmoa.bench import EvaluationSets, cell
+    from selfmoa.bench import EvaluationSets
     from selfmoa.report import write_evaluation
 
     context = _judge_context(EMBEDDED_MODEL, load=False, key=False)
     nothing = EvaluationSets(harmful=(), edgy=(), benign=())
     session = steps.Judged(run=run, sets=nothing, context=context, trained_in=None, cache=answer_cache())
-    told = found.reported()
-    notes = [f"Answers of {found.model or 'an unnamed model'}, recorded by {found.tool} in {file.name}."]
-    if told.n:
-        notes.append(f"{found.tool} itself counts {cell(told, 'share')} of them as successful attacks (n = {told.n}).")
-    if found.left_out:
-        notes.append(f"{found.left_out} further generations for the same prompts were left out.")
-    if found.excluded:
-        notes.append(f"{found.excluded} attempts were left out by the content filter.")
     run.update_manifest(model={"ref": found.model}, imported={"tool": found.tool, "file": file.name})
     steps.judge_answers(session, interop.as_answers(found.answers, role, f"{found.tool}:{file.name}"))
-    result = steps.describe(session, notes=notes)
+    result = steps.describe(session, notes=found.notes(file.name))
     write_evaluation(run.directory)
     return result
 

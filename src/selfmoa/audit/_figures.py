@@ -35,6 +35,8 @@ _LABELLED = tuple(
     if one.objectives and set(one.objectives) <= _OBJECTIVES and one.set not in ("pairs", "attempts")
 )
 """People label single greedy answers: a pair has no label, a sampled answer none either."""
+_OTHER_EVENTS = ("partial_refusal_harmful", "over_refusal_any")
+"""A refusal judge's card tells how it errs about full refusals; partial ones are another event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +207,13 @@ def _band(
 ) -> Band | None:
     """Rogan and Gladen's rate over the grid; for a change, each checkpoint may have its own error.
 
-    None for a mean of graded scores, which is no rate.
+    None for a mean of graded scores, which is no rate, and for a rate of what no card measures.
     """
-    if definition.unit == "score" or any(uncorrected[arm].n == 0 for arm in uncorrected):
+    if (
+        definition.unit == "score"
+        or definition.name in _OTHER_EVENTS
+        or any(uncorrected[arm].n == 0 for arm in uncorrected)
+    ):
         return None
     given_for = definition.objectives[0]
     given = plausible[given_for]

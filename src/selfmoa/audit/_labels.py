@@ -56,8 +56,8 @@ def label_files(run: Path) -> list[Path]:
     return found
 
 
-def read_labels(paths: Sequence[Path], known: Collection[str]) -> list[Label]:
-    """The labels of all files together.
+def read_labels(paths: Sequence[Path], known: Collection[str], *, varied: bool = True) -> list[Label]:
+    """The labels of all files together; `varied`: they are all there, so that one answer to everything is refused.
 
     Rows with no answer at all are items not labelled yet. A row without an annotator belongs to one named after
     the file. Raises `UsageError` that counts everything wrong: grades out of range, unknown items, items labelled
@@ -87,7 +87,8 @@ def read_labels(paths: Sequence[Path], known: Collection[str]) -> list[Label]:
             f"The labels cannot be used: {told}. Expected the ids of items.jsonl, safety and helpfulness from 0 to 5, "
             "refusal compliance, partial or full, one label an item and annotator. Mend the file and run again."
         )
-    _check_varied(labels)
+    if varied:
+        _check_varied(labels)
     return labels
 
 

@@ -53,7 +53,8 @@ def label_items(run: Path, annotator: str, *, ask: Callable[[str], str], tell: C
     items = _read_items(run)
     path = folder(run) / f"labels_{annotator}.jsonl"
     _mend(path)
-    done = {label.id: label for label in read_labels([path], set(items))} if path.is_file() else {}
+    earlier = read_labels([path], set(items), varied=False) if path.is_file() else []
+    done = {label.id: label for label in earlier}
     if others := {label.annotator for label in done.values()} - {annotator}:
         raise UsageError(f"{path} holds labels of {', '.join(sorted(others))}; expected only those of {annotator}.")
     queue = [name for name in items if name not in done]

@@ -34,7 +34,7 @@ def export(
     forms: tuple[release.Form, ...] = (
         ("adapter", "merged") if merged is None else ("merged",) if merged else ("adapter",)
     )
-    with stoppable(AGAIN):
+    with stoppable(f"remove {out} and run the same command again"):
         found = release.export(run, out, forms=forms, check=check, suite=suite, progress=mode(quiet))
     if json:
         show_json(found)

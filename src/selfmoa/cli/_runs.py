@@ -103,11 +103,10 @@ def evaluate(
 
     own = Path(model) / "recipe.yaml"
     source = recipe or (own if own.is_file() else "demo")
-    chosen = recipes.with_model(recipes.load(source, [] if suite else override or []), model)
+    chosen = recipes.with_model(recipes.load(source), model)
     if own.is_file():
         chosen, adapter = of_run(chosen, Path(model), adapter)
-    if suite:
-        chosen = recipes.with_overrides(with_suite(chosen, suite), override or [])
+    chosen = recipes.with_overrides(with_suite(chosen, suite) if suite else chosen, override or [])
     with stoppable():
         result = api.evaluate(
             chosen,
@@ -142,6 +141,7 @@ def import_(
     role: Annotated[Role, typer.Option("--role", help="What the prompts are.")] = Role.ATTACK,
     recipe: Annotated[str, typer.Option("--recipe", help="Recipe whose judges grade.")] = "demo",
     override: Override = None,
+    on_existing: Existing = Policy.RAISE,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -149,8 +149,10 @@ def import_(
     from selfmoa import api
 
     chosen = recipes.load(recipe, override or [])
-    with stoppable(AGAIN):
-        result = api.import_results(file, chosen, role=suites.ROLES[role.value], out=out, progress=mode(quiet))
+    with stoppable():
+        result = api.import_results(
+            file, chosen, role=suites.ROLES[role.value], out=out, on_existing=on_existing.value, progress=mode(quiet)
+        )
     if json:
         show_json(result)
         return
@@ -159,12 +161,15 @@ def import_(
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    run: Annotated[Path, typer.Argument(help="A directory of a run, or of an evaluation (which has no card).")],
     unredacted: Annotated[bool, typer.Option("--unredacted", help="Show attack prompts and unsafe answers.")] = False,
 ) -> None:
     """Write report.html and the model card again from the run directory."""
-    from selfmoa.report import write_card, write_report
+    from selfmoa.report import write_card, write_evaluation, write_report
 
+    if (run / "results.json").is_file() and not (run / "adapter").exists():  # nothing was aligned here
+        say(f"Report: {write_evaluation(run)}")
+        return
     say(f"Report: {write_report(run, unredacted=unredacted)}")
     say(f"Model card: {write_card(run)}")
 

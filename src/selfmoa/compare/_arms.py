@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from selfmoa import recipes
 from selfmoa.bench import Measured, Preference
 from selfmoa.capability import Answered
-from selfmoa.errors import UsageError
+from selfmoa.errors import SelfMoaError, UsageError
+from selfmoa.recipe import JudgeSide
 from selfmoa.run import read_json, read_records, resets
 
 __all__ = ["Arm", "load_arm", "load_arms"]
@@ -34,6 +36,8 @@ class Arm:
     """What judges who were shown two answers said of this arm's against `base`; none where scores decide ..."""
     base: Mapping[str, str] = field(default_factory=dict)
     """... prompt id -> the other answer."""
+    gate: JudgeSide | None = None
+    """The judges with their models and options; None where the directory does not say."""
 
 
 def load_arms(specs: Sequence[str]) -> list[Arm]:
@@ -82,6 +86,11 @@ def _arm(directory: Path, side: str | None) -> Arm:
             "of `selfmoa align` or `selfmoa evaluate` that has finished one."
         )
     chosen = side or found[-1]
+    if not side and chosen == "before" and not (directory / "results.json").is_file():
+        raise UsageError(
+            f"{directory} has not finished: it holds the model before, not after. Resume it, or name "
+            f"{directory}:before for the model as it was."
+        )
     items = read_records(_path(directory, chosen), Measured) or []
     name = directory.name if chosen == "after" or len(found) == 1 else f"{directory.name}:before"
     if resets(directory):
@@ -90,7 +99,7 @@ def _arm(directory: Path, side: str | None) -> Arm:
     known = read_records(directory / "evaluation" / f"capability_{chosen}.parquet", Answered) or []
     votes, base = _compared(directory) if trained else ((), {})
     costs = _costs(directory) if trained else {}
-    return Arm(name, tuple(items), _judges(directory), costs, tuple(known), votes, base)
+    return Arm(name, tuple(items), _judges(directory), costs, tuple(known), votes, base, _gate(directory))
 
 
 def _compared(directory: Path) -> tuple[tuple[Preference, ...], dict[str, str]]:
@@ -102,6 +111,13 @@ def _compared(directory: Path) -> tuple[tuple[Preference, ...], dict[str, str]]:
 def _judges(directory: Path) -> dict[str, str]:
     results = read_json(directory / "results.json") or {}
     return {str(row["name"]): str(row.get("judge") or "") for row in results.get("metrics") or []}
+
+
+def _gate(directory: Path) -> JudgeSide | None:
+    try:
+        return recipes.load(directory / "recipe.yaml").judges.gate
+    except SelfMoaError:  # none, or one of another version
+        return None
 
 
 def _costs(directory: Path) -> dict[str, float]:
@@ -153,6 +169,11 @@ def _same_prompts(one: Arm, other: Arm) -> None:
 
 
 def _same_judges(one: Arm, other: Arm) -> None:
+    if one.gate and other.gate and one.gate != other.gate:
+        raise UsageError(
+            f"{one.name} and {other.name} were judged by other judges, or the same with other options (judges.gate in "
+            "their recipe.yaml); evaluate both with the same judges."
+        )
     for figure, judge in one.judges.items():
         if other.judges.get(figure, judge) != judge:
             raise UsageError(

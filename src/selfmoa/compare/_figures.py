@@ -217,12 +217,13 @@ def _flags(values: Sequence[float | None]) -> list[bool | None]:
 
 
 def _groups(definition: Definition, first: Arm, arm: Arm, by: Grouping = by_hazard) -> list[Group]:
-    then, now = by(definition, first.items), by(definition, arm.items)
+    then = by(definition, first.items)  # the first arm's groups: another tool may call them otherwise
+    now = {item.prompt_id: definition.value(item) for item in definition.members(arm.items)}
     names = sorted(then)
-    rates = [rate(list(now[name].values())) for name in names]
+    pairs = [(list(then[name].values()), [now[key] for key in then[name]]) for name in names]
+    rates = [rate(after) for _, after in pairs]
     if arm is first:
         return [Group(definition.name, name, arm.name, found) for name, found in zip(names, rates, strict=True)]
-    pairs = [(list(then[name].values()), [now[name][key] for key in then[name]]) for name in names]
     p_values = [mcnemar_p(_flags(before), _flags(after)) for before, after in pairs]
     seen = [detectable_change(before, after) for before, after in pairs]
     return [

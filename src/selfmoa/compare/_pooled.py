@@ -35,6 +35,7 @@ __all__ = ["PooledFigure", "PooledRuns", "pool_runs", "pooled_csv", "pooled_json
 
 SCHEMA = 1
 _MAY_DIFFER = ("seed", "name", "description")
+"""And `loop.max_pairs`: a study holds an arm to the number of pairs that another had with the same seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,8 @@ def _recipe(path: Path) -> dict[str, Any]:
     if not file.is_file():
         raise UsageError(f"{path} holds no recipe.yaml; expected a directory of `selfmoa align` or `selfmoa evaluate`.")
     found: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if isinstance(found.get("loop"), dict):
+        found["loop"].pop("max_pairs", None)
     return found
 
 

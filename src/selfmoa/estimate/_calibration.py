@@ -53,7 +53,8 @@ class Calibration:
 def _path(recipe: Recipe) -> Path:
     """Where the rates are kept: they belong to the machine, the model, and what the recipe keeps in memory."""
     machine = {name: describe_machine()[name] for name in ("cpu", "cores", "memory_gb")}
-    settings = (recipe.generate.batch_size, recipe.train.micro_batch_size, recipe.judges.batch_size)
+    train = (recipe.train.micro_batch_size, recipe.train.answer_tokens, recipe.train.max_length)
+    settings = (recipe.generate.batch_size, *train, recipe.judges.batch_size)
     model = recipe.model.model_dump_json()
     key = cache_key("calibration", _VERSION, *machine.values(), *versions().values(), model, *settings)
     return assets.cache_dir("calibrations") / f"{key}.json"

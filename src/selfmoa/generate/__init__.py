@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from selfmoa.generate._chat import dateless
 from selfmoa.generate._endpoint import Endpoint, EndpointGenerator
 from selfmoa.generate._ledger import Charge, Ledger
 from selfmoa.generate._memory import give_back_memory
@@ -28,6 +29,7 @@ __all__ = [
     "Request",
     "ScriptedGenerator",
     "Unanswered",
+    "dateless",
     "give_back_memory",
     "load_plain",
     "load_tokenizer",

@@ -33,12 +33,20 @@ def read_base(directory: Path, *, load_in_4bit: bool = False) -> tuple[Any, Any]
     try:
         AutoConfig.from_pretrained(directory)
         tokenizer = AutoTokenizer.from_pretrained(directory)
-        base = AutoModelForCausalLM.from_pretrained(directory, **options)
+        base, info = AutoModelForCausalLM.from_pretrained(
+            directory, use_safetensors=True, output_loading_info=True, **options
+        )
     except Exception as error:
         raise ModelError(
             f"{directory} cannot be loaded as a causal language model: {first_line(error)}. Expected a directory with "
             "config.json, a tokenizer and *.safetensors of an architecture that transformers knows."
         ) from error
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"The weights of {directory} lack {len(missing)} tensors that its config.json asks for, e.g. {missing[0]}; "
+            "they would be made up at random. Get the model again."
+        )
     complete(tokenizer)
     POSITIONS.listen(base.base_model)
     return base, tokenizer

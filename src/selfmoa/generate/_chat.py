@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 import logging
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from selfmoa.errors import ModelError
 from selfmoa.generate._protocol import Request
 
-__all__ = ["complete", "render", "user_turn"]
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = ["complete", "dateless", "render", "user_turn"]
 
 _log = logging.getLogger("selfmoa")
 
+_FIXED_DATE = "{% macro strftime_now(format) %}January 01, 2025{% endmacro %}"
 _PLAIN_TEMPLATE = (
     "{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}\n{% endfor %}"
     "{% if add_generation_prompt %}Assistant:{% endif %}"
 )
 
 
+def dateless(template: str) -> str:
+    """The chat template; one that prints today's date prints a fixed one: nothing may depend on the day."""
+    return _FIXED_DATE + template if "strftime_now" in template else template
+
+
 def render(tokenizer: PreTrainedTokenizerBase, request: Request) -> str:
     """The chat-formatted prompt up to and including the prefill.
 
-    A template without a system role gets the system text at the head of the user turn.
+    A template without a system role gets the system text at the head of the user turn, a model that may think before
+    it answers is told not to: so few tokens would hold nothing else.
     """
+    template = dateless(tokenizer.get_chat_template())
 
     def write(messages: list[dict[str, str]]) -> str:
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        text = tokenizer.apply_chat_template(
+            messages, chat_template=template, tokenize=False, add_generation_prompt=True, enable_thinking=False
+        )
+        return str(text)
 
     user = [{"role": "user", "content": request.user}]
     if request.system is None:

@@ -73,7 +73,7 @@ def read(
         give_back_memory()
         return found, states
 
-    with _hearing(net.get_base_model().model, [] if layer is None else [layer]) as heard:
+    with _hearing(net.get_base_model().base_model, [] if layer is None else [layer]) as heard:
         for batch, (per_token, states) in zip(batches, side_by_side(read_batch, batches, net.device), strict=True):
             places = [filled[place] for place in batch]
             if states:
@@ -113,7 +113,7 @@ def states(
     rows = [_tokens(tokenizer, prompt, completion) for prompt, completion in pairs]
     hidden = net.config.get_text_config().hidden_size
     results = np.zeros((len(layers), len(rows), hidden * (1 if window is None else 2)), dtype=np.float32)
-    body = net.get_base_model().model
+    body = net.get_base_model().base_model
     with _hearing(body, layers, stop=True) as heard:
 
         def forward(**inputs: Any) -> dict[int, torch.Tensor]:

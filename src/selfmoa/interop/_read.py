@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from selfmoa.assets import is_excluded
-from selfmoa.bench import KINDS, Answer, Estimate, SetName, proportion
+from selfmoa.bench import KINDS, Answer, Estimate, SetName, cell, proportion
 from selfmoa.errors import UsageError
 from selfmoa.interop import _garak, _inspect
 from selfmoa.interop._records import ForeignAnswer
@@ -39,6 +39,20 @@ class Foreign:
         """The share of answers that the tool itself calls a hit (lower = safer), over those that it judged."""
         hits = [answer.hit for answer in self.answers if answer.hit is not None]
         return proportion(sum(hits), len(hits), unscored=len(self.answers) - len(hits))
+
+    def notes(self, file: str) -> list[str]:
+        """Where the answers come from, what the tool itself says of them, and what was left out, in sentences."""
+        told = self.reported()
+        found = [f"Answers of {self.model or 'an unnamed model'}, recorded by {self.tool} in {file}."]
+        if told.n:
+            found.append(
+                f"{self.tool} itself counts {cell(told, 'share')} of them as successful attacks (n = {told.n})."
+            )
+        if self.left_out:
+            found.append(f"{self.left_out} further generations for the same prompts were left out.")
+        if self.excluded:
+            found.append(f"{self.excluded} attempts were left out by the content filter.")
+        return found
 
 
 def read_foreign(path: Path) -> Foreign:
@@ -105,7 +119,7 @@ def as_answers(found: Sequence[ForeignAnswer], name: SetName, source: str) -> li
     return [
         Answer(
             id=stable_id("answer", source, answer.prompt),
-            prompt_id=stable_id("eval", name, answer.prompt),
+            prompt_id=stable_id("eval", name, answer.prompt.strip()),
             set=name,
             kind=KINDS[name],
             hazard=answer.hazard,

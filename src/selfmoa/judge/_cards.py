@@ -237,7 +237,7 @@ def _judge_card(name: str, context: EvaluatorContext) -> JudgeCard:
         replace(
             base,
             trained_on=f"{_LABELS}: {facts['n']} with {side}, {about.side} side",
-            measured_on="the same answers, each by a head that saw none of its objective (5 folds)",
+            measured_on="the same answers, each by a head that saw none of its objective (10 folds)",
             removed=data.removed,
             baseline_auc=facts.get("baseline_auc"),
             representation=str(facts.get("representation", "")),
@@ -317,7 +317,7 @@ def _jury_card(name: str, context: EvaluatorContext) -> JudgeCard:
     base = replace(
         _jury_frame(name),
         trained_on=f"{_LABELS}: {facts[0]['n']} with harm ratings, {name.removesuffix('-jury')} side",
-        measured_on="the same answers, each by heads that saw none of its objective (5 folds)",
+        measured_on="the same answers, each by heads that saw none of its objective (10 folds)",
         removed=data.removed,
         baseline_auc=facts[0].get("baseline_auc"),
     )

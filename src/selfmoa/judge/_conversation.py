@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from selfmoa.errors import UsageError
+from selfmoa.generate import dateless
 
 __all__ = ["CHAT", "conversation", "defused", "encode", "fill", "markers", "within"]
 
@@ -18,7 +19,6 @@ CHAT = "chat"
 """As `template`: the tokenizer's own chat template, a user turn and an assistant turn."""
 _FIELD = re.compile(r"\{(\w+)\}")
 _MARKER = re.compile(r"<[^<>\n]{1,40}>|\[/?[A-Z]{2,10}\]")
-_FIXED_DATE = "{% macro strftime_now(format) %}January 01, 2025{% endmacro %}"
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
@@ -39,9 +39,7 @@ def conversation(
         return [{"type": "text", "text": text}] if parts else text
 
     turns = [{"role": "user", "content": content(prompt)}, {"role": "assistant", "content": content(response)}]
-    template = tokenizer.get_chat_template()
-    if "strftime_now" in template:
-        template = _FIXED_DATE + template
+    template = dateless(tokenizer.get_chat_template())
     return str(
         tokenizer.apply_chat_template(turns, chat_template=template, tokenize=False, add_generation_prompt=asks, **more)
     )

@@ -191,6 +191,8 @@ class Recipe(Section):
             "attack.benign_fraction": self.attack.benign_fraction != 0,
             "attack.other_form_share": self.attack.other_form_share != 0,
             "attack.plain_fraction": self.attack.plain_fraction != 0,
+            "attack.rewritten": self.attack.rewritten != 1,
+            "attack.fall_back": self.attack.fall_back,
             "attack.min_harm": self.attack.min_harm != 0,
             "attack.replay_fraction": self.attack.replay_fraction != 0,
             "attack.restart_refusal_rate": self.attack.restart_refusal_rate != 1,
@@ -205,6 +207,8 @@ class Recipe(Section):
             "train.answer_tokens": self.train.answer_tokens is not None,
             "seeds.own": self.seeds.own != 0,
             "train.loss": self.train.loss != "self_moa",
+            "train.loss_type": self.train.loss_type != ("sigmoid",),
+            "judges.jury": self.judges.jury != "median",
             "stage.check": self.stage.check,
             "review": self.review.wanted,
         }

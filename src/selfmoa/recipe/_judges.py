@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os.path
+from collections import Counter
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
@@ -17,7 +19,15 @@ _TAKEN = ("safety", "helpfulness", "refusal", "coherence", "preference")
 
 
 def _names(refs: tuple[JudgeRef, ...]) -> set[str]:
-    return {ref.name for ref in refs} | {ref.model for ref in refs if ref.model}
+    """Names, and models however they are written: at the reference, or in the options of an endpoint."""
+    asked = {f"{ref.options.get('base_url', '')} {ref.options['model']}" for ref in refs if "model" in ref.options}
+    return {ref.name for ref in refs} | {_model(ref.model) for ref in refs if ref.model} | asked
+
+
+def _model(ref: str) -> str:
+    """One name for one model: a hub's without its revision, a path without detours."""
+    scheme, _, place = ref.partition(":")
+    return f"{scheme}:{place.partition('@')[0] if scheme == 'hub' else os.path.normpath(os.path.expanduser(place))}"
 
 
 class JudgeSide(Section):
@@ -27,6 +37,19 @@ class JudgeSide(Section):
     helpfulness: tuple[Judge, ...] = Field(description="Jury; the median of the votes counts.")
     refusal: Judge = Field(description="Refusal detector in three classes.")
     coherence: Judge = Field(description="Fluency and repetition.")
+
+    @model_validator(mode="after")
+    def _names_are_distinct(self) -> Self:
+        """Votes, fitted maps and tables go by the name; one judge may serve two objectives."""
+        for name, jury in (("safety", self.safety), ("helpfulness", self.helpfulness)):
+            twice = [judge for judge, n in Counter(ref.name for ref in jury).items() if n > 1]
+            if twice:
+                raise ValueError(f"{twice[0]!r} stands twice in the jury for {name}: its votes would be taken for one.")
+        known: dict[str, JudgeRef] = {}
+        for ref in self.refs():
+            if known.setdefault(ref.name, ref) != ref:
+                raise ValueError(f"{ref.name!r} names two judges of one side; one name is one judge.")
+        return self
 
     def refs(self) -> tuple[JudgeRef, ...]:
         """Every judge of this side."""

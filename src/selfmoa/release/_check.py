@@ -52,7 +52,7 @@ def check_copies(
     session = _in_memory(recipe, run, room / "run", progress)
     for form, directory in copies.items():
         _ask_copy(session, _opened(recipe, room / form, progress), base, form, directory)
-    arms = compare.load_arms([str(room / name) for name in ("run", *copies)])
+    arms = compare.load_arms([str(room / "run"), *(f"{room / name}:before" for name in copies)])
     found = compare.compare_arms(arms, recipe.evaluate.tolerance)
     return {
         "suite": suites.load(suite).name,

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from selfmoa import api, assets, compare, suites
 from selfmoa.bench import plain_json
-from selfmoa.errors import RefusedError, UsageError
+from selfmoa.errors import RefusedError, RunExistsError, UsageError
 from selfmoa.recipe import Recipe
 from selfmoa.release._check import of_run
 from selfmoa.release._export import require_adapter, require_run
@@ -43,6 +43,7 @@ def front(
     """
     points = sorted(set(at))
     _check(run, soup, points, choose)
+    _claim(run, soup, suite, out)
     api.quiet_libraries()
     adapters = {point: out / "adapters" / f"at-{point:g}" for point in points}
     for point, adapter in adapters.items():
@@ -75,6 +76,7 @@ def front(
     return told
 
 
+_CLAIM = "front_of.json"
 _OF_POINT = ("run", "soup", "suite", "reset_control")
 
 
@@ -94,6 +96,14 @@ def _check(run: Path, soup: Path | None, points: Sequence[float], choose: float 
     keys = {(read_json(one / "manifest.json") or {}).get("model", {}).get("key") for one in (run, soup) if one}
     if len(keys) > 1:
         raise UsageError(f"{run} and {soup} start from different models; adapters of one base can be merged.")
+
+
+def _claim(run: Path, soup: Path | None, suite: str, out: Path) -> None:
+    """Raise `RunExistsError` where `out` holds anything but points of the same adapters on the same suite."""
+    asked = {"run": str(run.resolve()), "soup": str(soup.resolve()) if soup else None, "suite": suite}
+    if out.exists() and (not out.is_dir() or any(out.iterdir())) and read_json(out / _CLAIM) != asked:
+        raise RunExistsError(f"{out} exists and holds something else than points of {run}. Give another --out.")
+    write_json(out / _CLAIM, asked)
 
 
 def _write(run: Path, soup: Path | None, point: float, out: Path) -> None:

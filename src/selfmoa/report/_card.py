@@ -11,9 +11,10 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from selfmoa.audit import read_audit
 from selfmoa.bench import counted_on
 from selfmoa.report._eval_results import eval_results, sources
-from selfmoa.report._facts import asset_rows, facts, limits, model_ref, title
+from selfmoa.report._facts import asset_rows, facts, how_made, limits, model_ref, title
 from selfmoa.report._load import RunData, load_run
 from selfmoa.report._loop import pair_facts, stage_rows
 from selfmoa.report._results import judge_cards, metric_rows, original_rows
@@ -85,7 +86,8 @@ def _context(run: RunData, form: Form) -> Row:
         "stages": stage_rows(run),
         "judges": judge_cards(run.judges),
         "assets": [_published(asset) for asset in asset_rows(run)],
-        "limits": limits(run, metrics),
+        "made": how_made(run),
+        "limits": limits(run, metrics, audited=read_audit(run.directory) is not None),
         "has_adapter": (run.directory / "adapter").is_dir(),
     }
 

@@ -6,6 +6,7 @@ left out rather than put down to a data set that it was not measured on. `model-
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Any
 
 import yaml
@@ -25,7 +26,12 @@ Row = dict[str, Any]
 def sources(run: RunData, name: str) -> list[str]:
     """References of the tables that a set of prompts was drawn from, each once."""
     rows = [row for part in _parts(run, name) for row in part.get("data") or []]
-    return list(dict.fromkeys(str(row.get("ref")) for row in rows if isinstance(row, dict)))
+    return list(dict.fromkeys(_published(str(row.get("ref"))) for row in rows if isinstance(row, dict)))
+
+
+def _published(ref: str) -> str:
+    """Where a local file lies is nobody else's business."""
+    return f"path:{PurePath(ref).name}" if ref.startswith("path:") else ref
 
 
 def eval_results(run: RunData) -> str:

@@ -71,17 +71,22 @@ def _summary(run: RunData, metrics: list[Row]) -> list[str]:
     else:
         found = [_told(by_name, _HARM), _told(by_name, _HARMLESS)]
     attack = next((row for row in run.results.get("metrics") or [] if row.get("name") == "attack_success"), None)
-    weak = [str(card.get("name")) for card in run.judges if card.get("side") == "gate" and weakness(card)]
-    doubt = (
-        f"{', '.join(weak)} {'is a weak judge' if len(weak) == 1 else 'are weak judges'}"
-        if weak
-        else ("The judges were measured, and no label of these very answers corrects them")
-    )
+    doubt = _doubt([card for card in run.judges if card.get("side") == "gate"])
     seen = detectable_rate_change(int(attack["n"])) if attack and attack.get("n") else None
     missed = (
         f"; with so many prompts a change of less than {100 * seen:.0f} points would probably be missed" if seen else ""
     )
     return [line for line in (*found, f"{doubt[:1].upper()}{doubt[1:]}{missed}.") if line]
+
+
+def _doubt(cards: list[Row]) -> str:
+    weak = [str(card.get("name")) for card in cards if weakness(card)]
+    if weak:
+        return f"{', '.join(weak)} {'is a weak judge' if len(weak) == 1 else 'are weak judges'}"
+    measured = [str(card.get("name")) for card in cards if card.get("auc")]
+    if not measured:
+        return "None of the judges was measured against people's labels here"
+    return f"Measured against people's labels: {', '.join(measured)}; no label of these very answers corrects them"
 
 
 _HARM = (

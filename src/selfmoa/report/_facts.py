@@ -9,7 +9,18 @@ from selfmoa.report._load import RunData
 from selfmoa.report._results import weakness
 from selfmoa.report._text import count, integer, number
 
-__all__ = ["asset_rows", "command", "facts", "limits", "machine_rows", "model_ref", "prompt_rows", "removed", "title"]
+__all__ = [
+    "asset_rows",
+    "command",
+    "facts",
+    "how_made",
+    "limits",
+    "machine_rows",
+    "model_ref",
+    "prompt_rows",
+    "removed",
+    "title",
+]
 
 Row = dict[str, Any]
 
@@ -178,6 +189,24 @@ def limits(run: RunData, metrics: list[Row], *, audited: bool = False) -> list[s
     if not run.manifest.get("finished"):
         lines.append("The run is not finished; everything here may still change.")
     return lines
+
+
+def how_made(run: RunData) -> str:
+    """What was done to the model, in one sentence; the baselines do less, or something else."""
+    loop, attack, train = (_section(run.recipe, name) for name in ("loop", "attack", "train"))
+    if train.get("pairs"):
+        return "the model was trained on pairs of answers that people had labelled, and attacked by nobody"
+    if loop.get("n_rounds") == 0:
+        return "nothing was trained"
+    asked = (
+        "the model was asked the prompts of public data sets as they are"
+        if attack.get("static")
+        else "the model was attacked with prompts written against its own weak spots"
+    )
+    return (
+        f"{asked}, programs judged its answers, and it was trained on the pairs of better and worse answers. "
+        "No human labelled these pairs"
+    )
 
 
 def _weak_gate(card: Row) -> str:

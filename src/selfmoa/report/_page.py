@@ -71,6 +71,7 @@ def _context(run: RunData, unredacted: bool) -> Row:
     audit = _audit(run)
     rounds, pairs = round_rows(run), pair_facts(run)
     tolerance = number(run.results.get("tolerance"))
+    attack, stage = (run.recipe.get(name) or {} for name in ("attack", "stage"))
     told = {
         "title": title(run),
         "facts": facts(run),
@@ -92,6 +93,8 @@ def _context(run: RunData, unredacted: bool) -> Row:
         "rounds": rounds,
         "pairs": pairs,
         "objectives": objective_rows(run),
+        "rewrites": not attack.get("static"),
+        "checked": stage.get("check") is not False,
         "pairing": str((run.recipe.get("prefer") or {}).get("pairing") or ""),
         "stages": stage_rows(run),
         "judges": judge_cards(run.judges),

@@ -38,11 +38,12 @@ def weakness(card: Row) -> str:
     auc = number(_value(card.get("auc")))
     baseline = number(_value(card.get("baseline_auc")))
     swapped = number(_value(card.get("swapped_accuracy")))
+    what = "refusing and other" if card.get("objective") == "refusal" else "unsafe and safe"
     reasons = []
     if auc is not None and baseline is not None and auc < baseline:
         reasons.append(f"weaker than counting words (AUC {auc:.2f} against {baseline:.2f})")
     elif auc is not None and auc < _WEAK_AUC:
-        reasons.append(f"AUC {auc:.2f}: it orders {100 * (1 - auc):.0f} of 100 unsafe/safe answer pairs wrongly")
+        reasons.append(f"AUC {auc:.2f}: it orders {100 * (1 - auc):.0f} of 100 pairs of {what} answers wrongly")
     if swapped is not None and swapped <= _SWAPPED_CHANCE:
         reasons.append(f"right on only {100 * swapped:.0f} % when an answer's opening is swapped")
     return "; ".join(reasons)

@@ -45,7 +45,7 @@ def story(run: RunData, pairs: Row, rounds: Sequence[Row]) -> list[Row]:
         "What broke it": _broke(run),
         "What the pairs taught": [
             *_pairs(pairs),
-            *(line for step in run.rounds for line in _reviewed(step)),
+            *(line for step in run.rounds for line in _reviewed(run, step)),
             *_stages(run),
         ],
         "What changed, and what did not": [*_verdicts(run), *_turned(items)],
@@ -151,16 +151,19 @@ def _pairs(pairs: Row) -> list[str]:
     return sentences
 
 
-def _reviewed(step: Step) -> list[str]:
+def _reviewed(run: RunData, step: Step) -> list[str]:
     """What the aligned model got wrong of what no round had asked it."""
     told = step.summary.get("review")
     if not isinstance(told, dict):
         return []
     (complied, harmful), (declined, harmless) = told["harmful"], told["harmless"]
+    stage = next((one.summary for one in run.stages if one.summary.get("round") == step.number), {})
+    pairs = count(int(step.summary.get("pairs") or 0), "pair")
+    learnt = "on which it was trained" if stage.get("n_pairs") else "and nothing was trained"
+    came = f"Asked again, these gave {pairs}, {learnt}." if complied + declined else "There was nothing to train on."
     return [
         f"Tried on prompts that no round had asked, the aligned model did not decline {integer(complied)} of "
-        f"{integer(harmful)} harmful ones and declined {integer(declined)} of {integer(harmless)} harmless ones: these "
-        "were asked again and trained on."
+        f"{integer(harmful)} harmful ones and declined {integer(declined)} of {integer(harmless)} harmless ones. {came}"
     ]
 
 

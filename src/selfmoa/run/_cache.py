@@ -32,7 +32,7 @@ class Cache:
     def get(self, keys: Sequence[str]) -> dict[str, str]:
         """What is known of `keys`."""
         found: dict[str, str] = {}
-        with self._open() as database:
+        with self._told("asked"), self._open() as database:
             for start in range(0, len(keys), _AT_ONCE):
                 part = list(keys[start : start + _AT_ONCE])
                 marks = ",".join("?" * len(part))
@@ -41,13 +41,23 @@ class Cache:
 
     def put(self, values: Mapping[str, str]) -> None:
         """Keep these; a key that is there stays as it is."""
-        with self._open() as database, database:
+        with self._told("added to"), self._open() as database, database:
             database.executemany("INSERT OR IGNORE INTO kept VALUES (?, ?)", list(values.items()))
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """A cache that is damaged within, or locked for too long, is done without: all it saves is time."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            _log.warning("%s cannot be %s now (%s).", self._path, what, error)
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:
             database = self._connect()
+        except sqlite3.OperationalError:  # locked, or no place to write: another process may be using it
+            raise
         except sqlite3.DatabaseError as error:
             broken = self._path.with_suffix(".broken")
             _log.warning("%s is not readable (%s); it is set aside as %s.", self._path, error, broken.name)

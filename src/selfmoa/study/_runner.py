@@ -191,4 +191,5 @@ def compared(result: StudyResult) -> Iterator[tuple[int, compare.ComparedArms]]:
     for seed in result.study.seeds:
         done = result.finished(seed)
         if len(done) > 1:
-            yield seed, compare.compare_arms(compare.load_arms([str(run.directory) for run in done]))
+            tolerance = recipes.load(done[0].directory / "recipe.yaml").evaluate.tolerance
+            yield seed, compare.compare_arms(compare.load_arms([str(run.directory) for run in done]), tolerance)

@@ -58,11 +58,11 @@ def scale_update(
     if step in (0.0, 1.0):
         restore(model, role, after if step else before)
         return
-    mixed = {}
+    mixed = {}  # float32: what was trained on 4-bit weights comes back in bfloat16
     for name, new in after.items():
         old = before[name]
         fresh = not before[name.replace("lora_A", "lora_B")].any()
-        mixed[name] = new if fresh and "lora_A" in name else torch.lerp(old, new, step)
+        mixed[name] = new if fresh and "lora_A" in name else torch.lerp(old.float(), new.float(), step)
     restore(model, role, mixed)
 
 
