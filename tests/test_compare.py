@@ -18,6 +18,7 @@ from scipy.stats import t
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
+from selfmoa import recipes
 from selfmoa.bench import Measured
 from selfmoa.capability import Answered
 from selfmoa.compare import Arm, compare_arms, items_table, load_arms, to_csv, to_json, to_latex
@@ -166,6 +167,36 @@ def test_other_judges_are_refused(tmp_path: Path) -> None:
     write_json(two / "results.json", {"metrics": [{"name": "attack_success", "judge": "tfidf"}]})
     with pytest.raises(UsageError, match="judged by 'minilm' in one and by 'tfidf' in two"):
         load_arms([str(one), str(two)])
+
+
+def test_the_same_judge_with_other_options_is_another(tmp_path: Path) -> None:
+    base = items(0.5, 0.1, 0.7)
+    one, two = directory(tmp_path, "one", base), directory(tmp_path, "two", base)
+    for where, model in ((one, "x"), (two, "y")):
+        judge = f"{{name: rubric-harm, options: {{base_url: 'http://localhost', model: {model}}}}}"
+        changed = recipes.load("demo", [f"judges.gate.safety=[{judge}]"])
+        (where / "recipe.yaml").write_text(recipes.dump(changed))
+    with pytest.raises(UsageError, match="the same with other options"):
+        load_arms([str(one), str(two)])
+
+
+def test_what_has_not_finished_is_not_taken_for_the_model_before(tmp_path: Path) -> None:
+    base = items(0.5, 0.1, 0.7)
+    one, two = directory(tmp_path, "one", base), directory(tmp_path, "two", base)
+    (two / "results.json").unlink()
+    with pytest.raises(UsageError, match=r"two has not finished.*two:before"):
+        load_arms([str(one), str(two)])
+    assert len(load_arms([str(one), f"{two}:before"])) == 2
+
+
+def test_hazards_are_those_of_the_first_arm(tmp_path: Path) -> None:
+    """Another tool calls the same prompts' hazards by the name of its probe."""
+    base = items(0.5, 0.1, 0.7)
+    one = directory(tmp_path, "one", base)
+    two = directory(tmp_path, "two", [replace(item, hazard="probe") for item in items(0.2, 0.1, 0.7, seed=1)])
+    found = compare_arms(load_arms([str(one), str(two)]))
+    groups = [group for group in found.groups if group.metric == "attack_success"]
+    assert {(group.arm, group.group) for group in groups} == {(arm, name) for arm in ("one", "two") for name in HAZARDS}
 
 
 def test_nothing_to_compare(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from selfmoa.errors import ModelError
 from selfmoa.generate import DECLINING_OPENERS, LanguageModel, Request
@@ -177,6 +179,26 @@ def test_every_family_with_and_without_a_template(
 def test_a_directory_without_a_model_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"cannot be loaded as a causal language model.*config\.json"):
         LanguageModel.load(tmp_path, LORA)
+
+
+def test_weights_that_lack_a_tensor_are_refused(tiny_model_dir: Path, tmp_path: Path) -> None:
+    """transformers would make it up at random."""
+    copied = tmp_path / "model"
+    shutil.copytree(tiny_model_dir, copied)
+    weights = load_file(copied / "model.safetensors")
+    lost = next(name for name in weights if "layers.1" in name)
+    save_file({name: w for name, w in weights.items() if name != lost}, copied / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=f"lack 1 tensors.*{lost}"):
+        LanguageModel.load(copied, LORA)
+
+
+def test_no_prompt_depends_on_the_day_and_a_model_that_thinks_is_told_not_to(tiny_model_dir: Path) -> None:
+    model = LanguageModel.load(tiny_model_dir, LORA)
+    template = "{{ strftime_now('%d %b %Y') }} {{ messages[0].content }}"
+    model.tokenizer.chat_template = (
+        template + "{% if enable_thinking is not defined or enable_thinking %}<think>{% endif %}"
+    )
+    assert model.render(Request(user="the question")) == "January 01, 2025 the question"
 
 
 def test_unknown_layer_names_are_one_clear_error(tiny_model_dir: Path) -> None:

@@ -174,11 +174,12 @@ def test_overrides_are_typed_and_checked() -> None:
             "train.lr=3e-5",
             "name=mine",
             "stage.steps=[1.0, 0.5]",
-            "train.continue_adapter=false",
+            "train.epochs=2",
+            "stage.check=false",
         ],
     )
     assert (recipe.attack.k, recipe.train.lr, recipe.name) == (32, 3e-5, "mine")
-    assert recipe.stage.steps == (1.0, 0.5) and recipe.train.continue_adapter is False
+    assert recipe.stage.steps == (1.0, 0.5) and recipe.stage.check is False
     assert recipe.attack.tries == recipes.load("demo").attack.tries
 
 
@@ -298,6 +299,15 @@ def test_shipped_recipes_have_one_parent_at_the_most() -> None:
             "labelled for safety and helpfulness only",
         ),
         (["train.a=1.0"], "belong to loss 'scaled'"),
+        (["judges.train.safety=[tfidf, tfidf]"], "'tfidf' stands twice in the jury for safety"),
+        (
+            [
+                "judges.train.safety=[{name: guard, model: 'path:a'}]",
+                "judges.train.refusal={name: guard, model: 'path:b'}",
+            ],
+            "'guard' names two judges of one side",
+        ),
+        (["train.continue_adapter=false"], "Set stage.steps to"),
         (["train.w0=0"], "train.w0"),
         (["train.pairs={ref: 'path:x.jsonl'}"], r"loop.n_rounds \(15\) asks for the loop's own"),
         (["loop.max_pairs=3"], r"loop.max_pairs \(3\) is below loop.min_stage_pairs"),
@@ -332,6 +342,22 @@ def test_a_judge_behind_two_names_is_still_one_judge() -> None:
             Recipe(name="x"),
             [f"judges.train.safety=[{shared % 'one'}]", f"judges.gate.safety=[{shared % 'two'}]"],
         )
+
+
+@pytest.mark.parametrize(
+    ("train", "gate"),
+    [
+        ("{name: one, model: 'path:models/guard'}", "{name: two, model: 'path:./models/../models/guard'}"),
+        ("{name: one, model: 'hub:owner/guard@main'}", "{name: two, model: 'hub:owner/guard@0123abc'}"),
+        (
+            "{name: rubric-helpfulness, options: {base_url: 'http://here', model: m}}",
+            "{name: rubric-harm, options: {base_url: 'http://here', model: m}}",
+        ),
+    ],
+)
+def test_one_model_is_one_judge_however_it_is_written(train: str, gate: str) -> None:
+    with pytest.raises(RecipeError, match="both sides"):
+        recipes.with_overrides(Recipe(name="x"), [f"judges.train.safety=[{train}]", f"judges.gate.safety=[{gate}]"])
 
 
 def test_a_preset_and_its_model_under_another_name_are_one_judge() -> None:

@@ -17,7 +17,7 @@ from loop_helpers import need_judge_data, texts, tiny_overrides, write_table
 from selfmoa import assets, recipes, release
 from selfmoa.bench import Measured
 from selfmoa.cli import _app
-from selfmoa.errors import GateFailed, RefusedError, UsageError
+from selfmoa.errors import GateFailed, RefusedError, RunExistsError, UsageError
 from selfmoa.generate import LanguageModel
 from selfmoa.recipe import Lora, Recipe
 from selfmoa.run import Progress, open_run, read_json, read_records, write_json
@@ -212,6 +212,13 @@ def test_the_front_measures_every_point_and_saves_the_chosen_one(
     monkeypatch.setattr(LanguageModel, "generate", lambda *_, **__: pytest.fail("answered again"))
     again = release.front(run, out, at=(0.5, 1), suite=suite, progress="quiet")
     assert again["points"] == found["points"]
+    kept = (out / "at-0.5" / "results.json").read_bytes()
+    for place, which in ((out, "standard"), (run, suite)):  # another suite's points, and the run itself
+        with pytest.raises(RunExistsError, match="holds something else than points"):
+            release.front(run, place, at=(0.5, 1), suite=which, choose=0.5, progress="quiet")
+    assert (out / "at-0.5" / "results.json").read_bytes() == kept and load_file(
+        run / "adapter" / "adapter_model.safetensors"
+    ).keys() == whole.keys()
 
 
 def check_front(points: list[dict[str, Any]], out: Path) -> None:

@@ -115,6 +115,31 @@ def test_local_model_path_is_not_published(tmp_path: Path) -> None:
     assert "someone" not in text and "path:tiny" in text
 
 
+def test_tables_of_this_machine_are_not_published(run_dir: Path, tmp_path: Path) -> None:
+    run = _measured_on(run_dir, tmp_path, {"data": [{"ref": "path:/home/someone/client/attacks.csv"}]})
+    text = write_card(run).read_text(encoding="utf-8")
+    assert "someone" not in text and "path:attacks.csv" in text
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ({}, "attacked with prompts written against its own weak spots"),
+        ({"attack": {"static": True}}, "asked the prompts of public data sets as they are"),
+        ({"train": {"pairs": {"ref": "path:x"}}}, "trained on pairs of answers that people had labelled"),
+        ({"loop": {"n_rounds": 0}}, "nothing was trained"),
+    ],
+)
+def test_the_card_says_what_was_done_to_this_model(
+    run_dir: Path, tmp_path: Path, sections: dict[str, Any], words: str
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_dir, run)
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    (run / "recipe.yaml").write_text(yaml.safe_dump({**recipe, **sections}))
+    assert words in write_card(run).read_text(encoding="utf-8")
+
+
 def _measured_on(run_dir: Path, root: Path, harmful: dict[str, Any]) -> Path:
     """A copy of the run whose harmful prompts come from these tables; edgy ones from the hub and a file."""
     run = _changed(run_dir, root, "manifest.json", lambda told: told["assets"].append(_HUB_ASSET))

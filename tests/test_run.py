@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -210,6 +211,22 @@ def test_a_cache_keeps_what_it_is_given_and_survives_a_broken_file(
     path.write_bytes(b"not a database, but long enough to be taken for one" * 50)
     assert Cache(path).get(list(values)[:2]) == {} and "set aside" in caplog.text
     assert path.with_suffix(".broken").is_file()
+
+
+def test_a_cache_that_is_locked_is_done_without(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be healthy, and another process may be writing to it: it is not set aside."""
+    path = tmp_path / "kept" / "answers.sqlite"
+    Cache(path).put({"key": "text"})
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            Cache, "_connect", lambda _: (_ for _ in ()).throw(sqlite3.OperationalError("database is locked"))
+        )
+        assert Cache(path).get(["key"]) == {}
+        Cache(path).put({"other": "text"})
+    assert caplog.text.count("database is locked") == 2
+    assert Cache(path).get(["key"]) == {"key": "text"} and not path.with_suffix(".broken").exists()
 
 
 def test_keys_do_not_run_together() -> None:

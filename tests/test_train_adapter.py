@@ -68,6 +68,16 @@ def test_scaling_a_continued_adapter_is_off_by_the_second_order_term(model: Lang
             torch.testing.assert_close(got[name], old[name] + step * (new[name] - old[name]) + error)
 
 
+def test_what_was_trained_in_another_type_can_be_scaled(model: LanguageModel) -> None:
+    """TRL trains the adapter of 4-bit weights in bfloat16."""
+    _disturb(model, 0.1, 1)
+    before = snapshot(model, "target")
+    after = {name: (2 * weight).bfloat16() for name, weight in before.items()}
+    scale_update(model, before, 0.5, after=after)
+    for name, weight in snapshot(model, "target").items():
+        torch.testing.assert_close(weight, 1.5 * before[name], rtol=0.01, atol=1e-4)
+
+
 def test_ends_of_the_scale_are_bit_for_bit(model: LanguageModel) -> None:
     before = snapshot(model, "target")
     _disturb(model, 0.1, 1)

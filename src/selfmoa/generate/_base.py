@@ -33,9 +33,10 @@ def read_base(directory: Path, *, load_in_4bit: bool = False) -> tuple[Any, Any]
     try:
         AutoConfig.from_pretrained(directory)
         tokenizer = AutoTokenizer.from_pretrained(directory)
-        base, info = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             directory, use_safetensors=True, output_loading_info=True, **options
         )
+        base, info = loaded
     except Exception as error:
         raise ModelError(
             f"{directory} cannot be loaded as a causal language model: {first_line(error)}. Expected a directory with "

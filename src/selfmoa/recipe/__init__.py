@@ -172,6 +172,16 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _shares_are_of_one_adapter(self) -> Recipe:
+        if not self.train.continue_adapter and self.stage.check and set(self.stage.steps) != {1.0}:
+            raise ValueError(
+                f"stage.steps {list(self.stage.steps)} keep a share of an update, but train.continue_adapter: false "
+                "begins each stage with another adapter, between which and the last there is no way. Set stage.steps to "
+                "[1.0], or leave continue_adapter out."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _pairs_come_from_one_place(self) -> Recipe:
         if self.train.pairs and self.loop.n_rounds:
             raise ValueError(
