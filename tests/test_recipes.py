@@ -307,7 +307,7 @@ def test_shipped_recipes_have_one_parent_at_the_most() -> None:
             ],
             "'guard' names two judges of one side",
         ),
-        (["train.continue_adapter=false"], "Set stage.steps to"),
+        (["train.continue_adapter=false"], "Set stage.steps"),
         (["train.w0=0"], "train.w0"),
         (["train.pairs={ref: 'path:x.jsonl'}"], r"loop.n_rounds \(15\) asks for the loop's own"),
         (["loop.max_pairs=3"], r"loop.max_pairs \(3\) is below loop.min_stage_pairs"),

@@ -176,8 +176,8 @@ class Recipe(Section):
         if not self.train.continue_adapter and self.stage.check and set(self.stage.steps) != {1.0}:
             raise ValueError(
                 f"stage.steps {list(self.stage.steps)} keep a share of an update, but train.continue_adapter: false "
-                "begins each stage with another adapter, between which and the last there is no way. Set stage.steps to "
-                "[1.0], or leave continue_adapter out."
+                "begins each stage with another adapter, between which and the last there is no way. Set stage.steps "
+                "to [1.0], or leave continue_adapter out."
             )
         return self
 

@@ -13,7 +13,7 @@ from selfmoa.judge import Evaluator, EvaluatorContext, make
 from selfmoa.recipe import JudgeRef, JudgeSide
 from selfmoa.records import Score
 from selfmoa.run import Cache, write_bytes, write_records
-from selfmoa.steps import _attempts, _capability, _following
+from selfmoa.steps import _attempts, _capability, _following, _gate_maps
 from selfmoa.steps._cached import CachedGenerator, CachedJudge
 from selfmoa.steps._session import Evaluation, Judged
 
@@ -27,9 +27,10 @@ def measure(session: Evaluation, name: str) -> list[Measured]:
     """
     run = session.run
     files = [run.directory / "evaluation" / f"{kind}{name}.parquet" for kind in _KEPT]
+    shared = [*files, run.directory / "evaluation" / _gate_maps.FILE]
     if name == "after" and not session.recipe.evaluate.system and not session.model.trained("target"):
         _as_before(files)
-    with run.common(f"evaluate {name}", files, *_asked(session)) if name == "before" else nullcontext():
+    with run.common(f"evaluate {name}", shared, *_asked(session)) if name == "before" else nullcontext():
         items = _measured(session, name)
         _capability.ask(session, name)  # its time is measured by itself
     return items
@@ -120,6 +121,7 @@ def _generator(session: Evaluation, name: str) -> Generator:
 def _score(session: Judged, answers: Sequence[Answer], name: str, attempts: Sequence[Answer] = ()) -> list[Measured]:
     """The gate's verdicts, and the verifiers'; each judge's own vote on a greedy answer is kept for the audit."""
     votes: list[Score] = []
+    _gate_maps.fit_maps(session)
     gate, allowed = gate_of(session), session.recipe.judges.max_unscored
     found = bench.score(answers, gate, max_unscored=allowed, on_vote=votes.append)
     found = _attempts.with_attempts(found, attempts, gate, max_unscored=allowed)
@@ -129,6 +131,7 @@ def _score(session: Judged, answers: Sequence[Answer], name: str, attempts: Sequ
 
 def gate_of(session: Judged) -> GateJudges:
     """The gate judges, loaded for one scoring and let go."""
+    _gate_maps.known_maps(session)
     return gate_judges(session.recipe.judges.gate, session.context, session.cache)
 
 

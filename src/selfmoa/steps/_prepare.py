@@ -247,7 +247,7 @@ def describe_assets(run: Run, model: LanguageModel, files: assets.ModelFiles, tr
 def _fit_maps(session: Session) -> None:
     """Fit, once, the maps of judges whose raw score is no probability, on the unaligned model's answers."""
     path = session.run.directory / "calibration.json"
-    asked = (*session.judges.all(), *(judge for _, judge in session.judges.further))
+    asked = (*session.judges.all(), *(judge for _, judge in session.judges.further), *session.watch)
     open_maps = [item for item in asked if hasattr(item, "fit") and item.name not in session.context.state]
     if not open_maps or not session.material.dev:
         return
