@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -173,3 +174,11 @@ def test_top_p_one_draws_from_everything() -> None:
     logits = torch.tensor([0.5, 0.25, 0.25]).log().repeat(20_000, 1)
     drawn = _sampling.pick(logits, Sampling(temperature=1.0, top_p=1.0), torch.Generator().manual_seed(0))
     assert chisquare(torch.bincount(drawn, minlength=3).tolist(), [10_000, 5_000, 5_000]).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("piece", "goes_on", "text"), [("▁it", True, " it could"), ("▁it", False, "it could"), ("it", True, "it could")]
+)
+def test_what_goes_on_keeps_the_blank_that_sentencepiece_drops(piece: str, goes_on: bool, text: str) -> None:
+    tokenizer = SimpleNamespace(decode=lambda *_, **__: "it could", convert_ids_to_tokens=lambda _: piece)
+    assert _sampling._text(tokenizer, [7, 8], goes_on=goes_on) == text  # type: ignore[arg-type]

@@ -226,7 +226,8 @@ class LanguageModel:
         """One generation a request, in order. Sorted by length into batches; each batch is seeded on its own."""
         prompts = [self.render(request) for request in requests]
         with self.using(role), torch.inference_mode(), merged(self.net) if role else nullcontext():
-            texts = sample(self.net, self.tokenizer, prompts, sampling, seed=seed, batch_size=batch_size)
+            begun = [request.prefill for request in requests]
+            texts = sample(self.net, self.tokenizer, prompts, sampling, seed=seed, batch_size=batch_size, begun=begun)
         return [
             Generation(request.prefill + text, n_tokens, finish)
             for request, (text, n_tokens, finish) in zip(requests, texts, strict=True)
@@ -241,7 +242,9 @@ class LanguageModel:
         """
         prompts = [user_turn(self.tokenizer) + opening for opening in openings]
         with self.using(None), torch.inference_mode():
-            texts = sample(self.net, self.tokenizer, prompts, sampling, seed=seed, batch_size=batch_size)
+            texts = sample(
+                self.net, self.tokenizer, prompts, sampling, seed=seed, batch_size=batch_size, begun=openings
+            )
         return [
             Generation((opening + text).strip(), n_tokens, finish)
             for opening, (text, n_tokens, finish) in zip(openings, texts, strict=True)

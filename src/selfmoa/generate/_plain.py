@@ -35,7 +35,10 @@ class PlainModel:
         self._net.eval()
         try:
             with torch.inference_mode():
-                texts = sample(self._net, self._tokenizer, prompts, sampling, seed=seed, batch_size=self._batch_size)
+                begun = [request.prefill for request in requests]
+                texts = sample(
+                    self._net, self._tokenizer, prompts, sampling, seed=seed, batch_size=self._batch_size, begun=begun
+                )
         finally:
             for module in training:  # one by one: a user may hold some layers in eval mode
                 module.training = True

@@ -43,8 +43,12 @@ def sample(
     *,
     seed: int,
     batch_size: int,
+    begun: Sequence[str] | None = None,
 ) -> list[Ended]:
-    """(text, sampled tokens, why it ended) for each rendered prompt, in order."""
+    """(text, sampled tokens, why it ended) for each rendered prompt, in order.
+
+    `begun` are the words at the end of each prompt that the text goes on from, '' where it begins anew.
+    """
     ids = [tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts]
     ends = _ends(net, tokenizer)
     results: list[Ended] = [("", 0, "eos")] * len(prompts)
@@ -63,8 +67,17 @@ def sample(
 
     for batch, rows in zip(batches, side_by_side(decode, range(len(batches)), net.device), strict=True):
         for index, (kept, finish) in zip(batch, rows, strict=True):
-            results[index] = (str(tokenizer.decode(kept, skip_special_tokens=True)), len(kept), finish)
+            words = begun[index] if begun else ""
+            goes_on = words.strip() != "" and not words[-1].isspace()
+            results[index] = (_text(tokenizer, kept, goes_on=goes_on), len(kept), finish)
     return results
+
+
+def _text(tokenizer: PreTrainedTokenizerBase, kept: list[int], *, goes_on: bool) -> str:
+    """What the tokens say; SentencePiece drops the blank before a text's first word, which one that goes on needs."""
+    text = str(tokenizer.decode(kept, skip_special_tokens=True))
+    dropped = goes_on and text and not text[0].isspace()
+    return f" {text}" if dropped and str(tokenizer.convert_ids_to_tokens(kept[0])).startswith("▁") else text
 
 
 @dataclass
