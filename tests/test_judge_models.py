@@ -19,6 +19,7 @@ from selfmoa.judge import _data as data_module
 from selfmoa.judge import _encoder as encoder_module
 from selfmoa.judge._cards import card_frame, training_rows
 from selfmoa.judge._data import merge
+from selfmoa.judge._hosted import stamped
 from selfmoa.recipe import JudgeRef, Lora
 
 EMBEDDED = (
@@ -348,3 +349,11 @@ def test_a_family_without_a_model_and_an_unknown_option_are_refused(tmp_path: Pa
         make(JudgeRef(name="classifier"), context)
     with pytest.raises(UsageError, match="squeeze"):
         make(JudgeRef(name="guard", model="path:x", options={"squeeze": 1}), context)
+
+
+def test_weights_trained_anew_in_place_are_another_judge(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"one")
+    before = stamped(f"path:{tmp_path}")
+    assert stamped(f"path:{tmp_path}") == before and stamped("hub:owner/judge@main") == "hub:owner/judge@main"
+    (tmp_path / "model.safetensors").write_bytes(b"other")
+    assert stamped(f"path:{tmp_path}") != before

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,7 +18,7 @@ from selfmoa.recipe import JudgeRef
 from selfmoa.records import stable_id
 from selfmoa.run import POSITIONS
 
-__all__ = ["Hosted", "HostedOptions", "from_weights"]
+__all__ = ["Hosted", "HostedOptions", "from_weights", "stamped"]
 
 
 _LONGEST = 300
@@ -44,6 +45,14 @@ def from_weights(model_class: Any, directory: Any, **more: Any) -> Any:
     return net
 
 
+def stamped(ref: str) -> str:
+    """The reference; of a directory here also what its files are, for its weights may be trained anew in place."""
+    if not ref.startswith("path:"):
+        return ref
+    found = sorted(file for file in Path(ref[5:]).expanduser().glob("*") if file.is_file())
+    return f"{ref} {[(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in found]}"
+
+
 class Hosted(JudgeBase):
     """A model that is loaded at the first score and can be released. Subclasses give `_load` and `_batch`."""
 
@@ -54,11 +63,12 @@ class Hosted(JudgeBase):
         self.objective = options.objective
         self.shares_base = options.shares_base
         self._ref, self._settings, self._context = ref.model, options, context
+        self._stamp = stamped(ref.model)
         self._loaded: tuple[Any, Any] | None = None
 
     @property
     def hash(self) -> str:
-        return stable_id(self.name, self._ref, self._settings.model_dump_json(), sorted(self._state().items()))
+        return stable_id(self.name, self._stamp, self._settings.model_dump_json(), sorted(self._state().items()))
 
     def release(self) -> None:
         """Free the model's memory."""

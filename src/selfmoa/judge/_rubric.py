@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from selfmoa.assets import resolve_model
 from selfmoa.errors import UsageError
 from selfmoa.generate import Endpoint, EndpointGenerator, Generation, Ledger, Request, Unanswered
+from selfmoa.judge._hosted import stamped
 from selfmoa.judge._protocol import EMPTY_ANSWER, EvaluatorContext, Item, JudgeBase, Verdict
 from selfmoa.judge._refusal import REFUSAL_VALUE, classify_refusal
 from selfmoa.judge._registry import register
@@ -161,7 +162,7 @@ def _make(context: EvaluatorContext, ref: JudgeRef, options: dict[str, Any]) -> 
     if ref.model:
         if rest:
             raise UsageError(f"Judge {ref.name!r}: {', '.join(sorted(rest))} belong to an endpoint; remove them.")
-        ask, model = _Local(ref.model, sampling, context), ref.model
+        ask, model = _Local(ref.model, sampling, context), stamped(ref.model)
     else:
         endpoint = _checked(ref, Endpoint, rest)
         generator = EndpointGenerator(endpoint, _ledger(context, ref, endpoint))
