@@ -140,6 +140,25 @@ def test_what_the_pairs_taught(run_dir: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("review", "n_pairs", "words"),
+    [
+        ({"harmful": [3, 10], "harmless": [2, 20]}, 9, "Asked again, these gave 7 pairs, on which it was trained."),
+        ({"harmful": [3, 10], "harmless": [2, 20]}, 0, "Asked again, these gave 7 pairs, and nothing was trained."),
+        ({"harmful": [0, 10], "harmless": [0, 20]}, 0, "There was nothing to train on."),
+    ],
+)
+def test_what_came_of_a_review(run_dir: Path, review: dict[str, list[int]], n_pairs: int, words: str) -> None:
+    for path, change in (
+        (run_dir / "round_01" / "summary.json", {"review": review, "pairs": 7}),
+        (run_dir / "stage_01" / "stage.json", {"round": 1, "n_pairs": n_pairs}),
+    ):
+        path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    (wrong, harmful), (declined, harmless) = review["harmful"], review["harmless"]
+    asked = f"did not decline {wrong} of {harmful} harmful ones and declined {declined} of {harmless} harmless ones. "
+    assert f"{asked}{words}" in told(run_dir)["What the pairs taught"]
+
+
 def test_a_stage_that_was_rolled_back_kept_nothing(run_dir: Path) -> None:
     rejected = {"stage": 1, "verdict": "rejected", "kept": False, "step": 0.25, "n_pairs": 1}
     (run_dir / "stage_01" / "stage.json").write_text(json.dumps(rejected))
