@@ -404,7 +404,7 @@ def test_attackers_whose_retraining_diverges_stay_as_they_were(
 
 def test_a_prompt_longer_than_the_context_is_named(tiny_recipe: selfmoa.Recipe, tmp_path: Path) -> None:
     long = tmp_path / "long.jsonl"
-    long.write_text("".join(json.dumps({"prompt": "word " * 700 + str(i), "hazard": "k"}) + "\n" for i in range(20)))
+    long.write_text("".join(json.dumps({"prompt": f"word{i * i} " * 700, "hazard": "k"}) + "\n" for i in range(20)))
     recipe = recipes.with_overrides(tiny_recipe, [f"seeds.attack=['path:{long}']"])
     with pytest.raises(UsageError, match=r"tokens; with the answer, \d+ fit into this model's context of 512"):
         selfmoa.align(recipe, run_dir=tmp_path / "run", progress="quiet")

@@ -31,7 +31,7 @@ def sources(run: RunData, name: str) -> list[str]:
 
 def _published(ref: str) -> str:
     """Where a local file lies is nobody else's business."""
-    return f"path:{PurePath(ref).name}" if ref.startswith("path:") else ref
+    return f"path:{PurePath(ref[5:]).name}" if ref.startswith("path:") else ref
 
 
 def eval_results(run: RunData) -> str:

@@ -213,8 +213,8 @@ def _check_pool(recipe: Recipe, run: Run, material: Material) -> None:
     size = len(material.attacks)
     if wanted > size:
         raise RecipeError(
-            f"attack.k asks for {wanted} attack prompts a round, but after development prompts were set apart the pool "
-            f"holds {size}. Lower attack.k or add tables to seeds.attack."
+            f"attack.k asks for {wanted} attack prompts a round, but after development prompts, and what nearly "
+            f"repeats them, were set apart the pool holds {size}. Lower attack.k or add tables to seeds.attack."
         )
     if wanted * recipe.loop.n_rounds > size:
         run.progress.say(
