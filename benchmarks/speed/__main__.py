@@ -27,8 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 _ANSWERS = 4
 """Answers a prompt. The demo takes two, which begin differently; what samples of one prompt share is to be seen."""
 PARTS = ("sampling", "scoring", "training", "growth")
-SHARES = {"sampling": 0.556, "scoring": 0.145, "training": 0.214, "other": 0.085}
-"""Share of each part in a demo run's time by its usage.json, preparation left out: n = 1 run (commit 0c0103d, seed 0).
+SHARES = {"sampling": 0.452, "scoring": 0.224, "training": 0.215, "other": 0.109}
+"""Share of each part in a demo run's time by its usage.json, preparation left out: n = 1 run (commit 6586f12, seed 0).
 Sampling are answers, attacks, evaluations and stage checks (with their judging); the attackers' training is other."""
 
 
