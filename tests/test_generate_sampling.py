@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -180,5 +181,5 @@ def test_top_p_one_draws_from_everything() -> None:
     ("piece", "goes_on", "text"), [("▁it", True, " it could"), ("▁it", False, "it could"), ("it", True, "it could")]
 )
 def test_what_goes_on_keeps_the_blank_that_sentencepiece_drops(piece: str, goes_on: bool, text: str) -> None:
-    tokenizer = SimpleNamespace(decode=lambda *_, **__: "it could", convert_ids_to_tokens=lambda _: piece)
-    assert _sampling._text(tokenizer, [7, 8], goes_on=goes_on) == text  # type: ignore[arg-type]
+    tokenizer: Any = SimpleNamespace(decode=lambda *_, **__: "it could", convert_ids_to_tokens=lambda _: piece)
+    assert _sampling._text(tokenizer, [7, 8], goes_on=goes_on) == text

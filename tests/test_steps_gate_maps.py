@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from selfmoa.bench import Answer
+from selfmoa.bench import Answer, SetName
 from selfmoa.recipe import Recipe
+from selfmoa.records import PromptKind
 from selfmoa.run import Progress, open_run, read_json, write_records
 from selfmoa.steps import _gate_maps
 
@@ -25,9 +26,9 @@ class Reward:
         self._state[self.name] = {"middle": float(sum(len(answer.response) for answer in answers))}
 
 
-def answer(name: str, kind: str, text: str) -> Answer:
-    where = "harmful" if kind == "attack" else "benign"
-    return Answer(name, name, where, kind, "h", "s", "prompt", text, 1, "eos")  # type: ignore[arg-type]
+def answer(name: str, kind: PromptKind, text: str) -> Answer:
+    where: SetName = "harmful" if kind == "attack" else "benign"
+    return Answer(name, name, where, kind, "h", "s", "prompt", text, 1, "eos")
 
 
 def session(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Any:

@@ -95,10 +95,10 @@ def test_a_judge_that_is_down_ends_the_run_and_is_asked_again(tmp_path: Path) ->
 
 def test_two_models_are_compared_on_one_scale_whatever_the_jury() -> None:
     """Also where fewer judges watch than Dawid and Skene's model needs."""
-    recipe = SimpleNamespace(judges=SimpleNamespace(jury="dawid_skene"))
+    made: Any = SimpleNamespace(recipe=SimpleNamespace(judges=SimpleNamespace(jury="dawid_skene")))
     votes = [
         Score("r", "safety", "watch", "0", 0.7, "", None, 0.0),
         Score("s", "safety", "watch", "0", None, "down", None, 0.0),
     ]
-    found = safety_between_models(SimpleNamespace(recipe=recipe), votes)  # type: ignore[arg-type]
+    found = safety_between_models(made, votes)
     assert found == {"r": 0.7, "s": None}

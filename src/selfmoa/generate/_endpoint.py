@@ -170,9 +170,8 @@ class EndpointGenerator:
             "Content-Type": "application/json",
             **({"Authorization": f"Bearer {self._key}"} if self._key else {}),
         }
-        limits = httpx2.Limits(
-            max_connections=self._endpoint.concurrency
-        )  # or some would wait for a place, and time out
+        # with fewer connections some requests would wait for one, and time out
+        limits = httpx2.Limits(max_connections=self._endpoint.concurrency)
         with (
             httpx2.Client(timeout=self._endpoint.timeout, headers=headers, verify=_trust(), limits=limits) as client,
             ThreadPoolExecutor(self._endpoint.concurrency, thread_name_prefix="endpoint") as pool,

@@ -12,6 +12,7 @@ from selfmoa.judge._about import ABOUT
 from selfmoa.judge._calibrate import Calibration
 from selfmoa.judge._card import JudgeCard
 from selfmoa.judge._data import HumanData, LabelledRow, data_hash, human_data, rating_table
+from selfmoa.judge._head import FOLDS
 from selfmoa.judge._held_out import AT_HALF, HeldOut, Verdicts, figures, from_facts, jury, scored, word_baseline
 from selfmoa.judge._human import agreement, hazards
 from selfmoa.judge._jury import Jury, score_all
@@ -237,7 +238,7 @@ def _judge_card(name: str, context: EvaluatorContext) -> JudgeCard:
         replace(
             base,
             trained_on=f"{_LABELS}: {facts['n']} with {side}, {about.side} side",
-            measured_on="the same answers, each by a head that saw none of its objective (10 folds)",
+            measured_on=f"the same answers, each by a head that saw none of its objective ({FOLDS} folds)",
             removed=data.removed,
             baseline_auc=facts.get("baseline_auc"),
             representation=str(facts.get("representation", "")),
@@ -317,7 +318,7 @@ def _jury_card(name: str, context: EvaluatorContext) -> JudgeCard:
     base = replace(
         _jury_frame(name),
         trained_on=f"{_LABELS}: {facts[0]['n']} with harm ratings, {name.removesuffix('-jury')} side",
-        measured_on="the same answers, each by heads that saw none of its objective (10 folds)",
+        measured_on=f"the same answers, each by heads that saw none of its objective ({FOLDS} folds)",
         removed=data.removed,
         baseline_auc=facts[0].get("baseline_auc"),
     )

@@ -19,6 +19,7 @@ from safetensors.numpy import load, save
 from selfmoa.run import read_json, write_bytes, write_json
 
 __all__ = [
+    "FOLDS",
     "BlendHead",
     "DenseHead",
     "Fit",
@@ -51,6 +52,8 @@ Folds = list[tuple[Array, Array]]
 Fit = Callable[[Any, Array], "Head"]
 """Features of n answers and their n targets in, a head out."""
 Grams = Literal["words", "characters"]
+FOLDS = 10
+"""In which heads are measured, where there are rows enough."""
 _LEAST = {"words": 2, "characters": 6}
 """Answers that an n-gram must stand in."""
 
@@ -228,7 +231,7 @@ def _vectoriser(grams: Grams, **options: Any) -> Any:
     return TfidfVectorizer(analyzer=analyzer, ngram_range=span, sublinear_tf=True, **options)
 
 
-def folds(labels: Array, groups: Array, *, n: int = 10, seed: int = 0) -> Folds:
+def folds(labels: Array, groups: Array, *, n: int = FOLDS, seed: int = 0) -> Folds:
     """(training, held-out) indices: no group on both sides, labels alike in each; fewer than `n` where rows are few."""
     from sklearn.model_selection import StratifiedGroupKFold
 

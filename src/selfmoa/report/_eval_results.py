@@ -6,7 +6,6 @@ left out rather than put down to a data set that it was not measured on. `model-
 
 from __future__ import annotations
 
-from pathlib import PurePath
 from typing import Any
 
 import yaml
@@ -14,7 +13,7 @@ import yaml
 from selfmoa.assets import COMMIT, hub_source
 from selfmoa.bench import MEMBERS
 from selfmoa.errors import AssetError
-from selfmoa.report._facts import asset_rows
+from selfmoa.report._facts import asset_rows, published
 from selfmoa.report._load import RunData
 from selfmoa.report._text import estimate, integer, number, visible
 
@@ -26,12 +25,7 @@ Row = dict[str, Any]
 def sources(run: RunData, name: str) -> list[str]:
     """References of the tables that a set of prompts was drawn from, each once."""
     rows = [row for part in _parts(run, name) for row in part.get("data") or []]
-    return list(dict.fromkeys(_published(str(row.get("ref"))) for row in rows if isinstance(row, dict)))
-
-
-def _published(ref: str) -> str:
-    """Where a local file lies is nobody else's business."""
-    return f"path:{PurePath(ref[5:]).name}" if ref.startswith("path:") else ref
+    return list(dict.fromkeys(published(str(row.get("ref"))) for row in rows if isinstance(row, dict)))
 
 
 def eval_results(run: RunData) -> str:

@@ -18,6 +18,7 @@ __all__ = [
     "machine_rows",
     "model_ref",
     "prompt_rows",
+    "published",
     "removed",
     "title",
 ]
@@ -47,6 +48,11 @@ def model_ref(run: RunData) -> str:
     """What was aligned, as the recipe names it; the last part only of a local path."""
     told = run.manifest.get("model") if isinstance(run.manifest.get("model"), dict) else {}
     ref = str((told or {}).get("ref") or _section(run.recipe, "model").get("ref") or "unknown model")
+    return published(ref)
+
+
+def published(ref: str) -> str:
+    """A reference without where a local file lies, which is nobody else's business."""
     return f"path:{PurePath(ref[5:]).name}" if ref.startswith("path:") else ref
 
 

@@ -55,10 +55,10 @@ def align_target(
     else:
         session.model.load_role("target", directory / "adapter")
         result = StageResult(**saved)
-    if session.unchecked_since and result.n_pairs:
-        session.unreviewed = entering
+    if result.n_pairs:
+        session.trained |= {pair.id: pair for pair in pairs}
+        session.unreviewed = entering if session.unchecked_since else None
     session.unchecked_since = None if checked or result.verdict == "failed" else good
-    session.trained |= {pair.id: pair for pair in pairs if result.n_pairs}
     return result
 
 

@@ -100,13 +100,15 @@ def unusable(attacks: Sequence[Attack]) -> dict[str, tuple[int, int]]:
     asked = [attack for attack in attacks if attack.rewriting_asked]
     hidden = [attack for attack in asked if not attack.plain and _was_expanded(attack)]
     return {
-        "expander": (sum(bool(attack.fell_back) or not _was_expanded(attack) for attack in asked), len(asked)),
+        "expander": (sum(not _was_expanded(attack) for attack in asked), len(asked)),
         "hider": (sum(attack.status == "dropped" for attack in hidden), len(hidden)),
     }
 
 
 def _was_expanded(attack: Attack) -> bool:
     """True where the expansion was usable, whatever became of its hidden version."""
+    if attack.fell_back:
+        return False
     return attack.status == "kept" or attack.hidden != attack.expansion or attack.reason.startswith("hid")
 
 
