@@ -115,7 +115,10 @@ def _generator(session: Evaluation, name: str) -> Generator:
         return session.model
     adapter = session.run.manifest.get("adapter_sha256", "") if name == "after" else ""
     model, quantised = session.weights
-    return CachedGenerator(session.model, session.cache, f"{model} {adapter}{' 4 bit' * quantised}")
+    how = (
+        " 4 bit" if quantised else "" if session.model.exact else " rounded"
+    )  # bfloat16 answers otherwise than float32
+    return CachedGenerator(session.model, session.cache, f"{model} {adapter}{how}")
 
 
 def _score(session: Judged, answers: Sequence[Answer], name: str, attempts: Sequence[Answer] = ()) -> list[Measured]:
