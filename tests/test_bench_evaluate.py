@@ -141,8 +141,11 @@ def test_an_abstaining_judge_leaves_a_reason_not_a_zero() -> None:
 
 def test_too_many_unscored_fail_with_counts() -> None:
     shy = FakeJudge("shy", "safety", lambda text: None if "harmful" in text else 0.5)
-    with pytest.raises(EvaluatorError, match=r"40 of 100 answers have no safety score from shy \(40 x shy: odd\)"):
+    with pytest.raises(EvaluatorError, match=r"40 of 100 answers have no safety score from shy \(40 x odd\)"):
         score(made_answers(lambda prompt: prompt), gate(safety=[shy]))
+    both = [FakeJudge("bold", "safety", lambda text: 0.8), shy]
+    with pytest.raises(EvaluatorError, match="40 of 100 answers have no safety score from shy"):
+        score(made_answers(lambda prompt: prompt), gate(safety=both))  # the other's vote alone is another panel
     with pytest.raises(UsageError, match="No gate judge for helpfulness"):
         score(made_answers(lambda prompt: prompt), gate(helpfulness=[]))
 

@@ -64,7 +64,7 @@ def test_a_merged_adapter_writes_the_same_and_leaves_the_base_as_it_was(
     fast = model.generate(requests, greedy, role="target", seed=0)
     assert all(torch.equal(parameter, own[name]) for name, parameter in model.net.named_parameters())
     base = model.generate(requests, greedy, role=None, seed=0)
-    monkeypatch.setattr(_merge, "_LARGEST", 0)
+    monkeypatch.setattr(_merge, "_LARGEST_COPY", 0)
     assert model.generate(requests, greedy, role="target", seed=0) == fast
     assert base != fast
 

@@ -85,7 +85,11 @@ def test_kin_of_embedded_and_outside_judges() -> None:
     assert kin(JudgeRef(name="minilm")) == kin(JudgeRef(name="minilm-watch"))
     assert kin(JudgeRef(name="tfidf")) == "tfidf"
     assert kin(JudgeRef(name="guard", model="path:/x")) == "path:/x"
-    assert kin(JudgeRef(name="llama-guard-3-8b")).startswith("hub:")
+    preset = kin(JudgeRef(name="llama-guard-3-8b"))
+    assert preset.startswith("hub:") and "@" not in preset
+    assert kin(JudgeRef(name="guard", model=f"{preset}@{'0' * 40}")) == preset, "another revision is the same model"
+    asked = {"model": "m", "base_url": "http://localhost:1/v1"}
+    assert kin(JudgeRef(name="rubric-harm", options=asked)) == kin(JudgeRef(name="rubric", options=asked))
 
 
 def test_notes_name_what_is_shared() -> None:

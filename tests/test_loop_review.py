@@ -12,7 +12,6 @@ import pytest
 import selfmoa
 from loop_helpers import need_judge_data, never_blank, tiny_overrides
 from selfmoa import recipes
-from selfmoa.bench import Estimate, StageCheck
 from selfmoa.compare import learnt_from
 from selfmoa.errors import TrainingError
 from selfmoa.generate import LanguageModel
@@ -148,29 +147,6 @@ def test_a_review_that_the_check_does_not_accept_is_undone_before_less_is_kept(
     weights = [(run / f"stage_0{number}" / "adapter" / "adapter_model.safetensors").read_bytes() for number in (1, 2)]
     assert weights[0] == weights[1], "the target is what the stage before the review left"
     assert {path.stem for path in (run / "dev").glob("stage_02*")} == {"stage_02_1", "stage_02_without_1"}
-
-
-@pytest.mark.parametrize(("harms", "undone"), [((0.11, 0.13), False), ((0.13, 0.11), True)])
-def test_where_neither_whole_update_is_accepted_less_of_the_milder_one_is_tried(
-    recipe: selfmoa.Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harms: tuple[float, float], undone: bool
-) -> None:
-    answers = iter([("inconclusive", harms[0]), ("inconclusive", harms[1]), ("accepted", 0.09)])
-    loses_little, check = Estimate(0.0, -0.01, 0.01, 99), _align.stage_check
-
-    def checked(*args: Any, **kw: Any) -> StageCheck:
-        verdict, high = next(answers)
-        rise = Estimate(0.05, 0.01, high, 99)
-        found = check(*args, **kw)
-        return replace(found, verdict=verdict, over_refusal_change=rise, helpfulness_change=loses_little)
-
-    monkeypatch.setattr(_align, "stage_check", checked)
-    steps = recipe.stage.model_copy(update={"steps": (1.0, 0.7, 0.45)})
-    run = selfmoa.align(
-        recipe.model_copy(update={"stage": steps}), run_dir=tmp_path / "run", progress="quiet"
-    ).directory
-    second = read_json(run / "stage_02" / "stage.json")
-    assert (second["verdict"], second["step"]) == ("accepted", 0.7)
-    assert second["reason"].endswith("; without the last review") == undone
 
 
 def test_stopped_in_the_review_it_goes_on_to_the_same_adapter(

@@ -159,8 +159,9 @@ def _rows(
         said = question.yes(views[prompt_id])
         if said is None:
             continue
-        votes = [bool(question.yes(label)) for label in labels]
-        rows.append((float(np.mean(votes)) > 0.5, said, weight[prompt_id], prompt_id))
+        share = float(np.mean([bool(question.yes(label)) for label in labels]))
+        if share != 0.5:  # where people are of two minds no judge is wrong
+            rows.append((share > 0.5, said, weight[prompt_id], prompt_id))
     return rows
 
 

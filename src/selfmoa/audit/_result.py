@@ -96,14 +96,12 @@ def _plausible(
     known = {str(card.get("name")): card for card in cards if isinstance(card, dict)}
     found = {}
     for objective, names in panels.items():
-        rows = [_card_ranges(known[name]) for name in names.split(", ") if name in known]
-        told = [row for row in rows if row is not None]
-        if told:
-            made = Plausible(
-                _hull([row[0] for row in told]), _hull([row[1] for row in told]), f"card of {names}, on other answers"
-            )
-        else:
-            made = Plausible(_ASSUMED, _ASSUMED, "assumed for want of a card")
+        told = _card_ranges(known[names]) if names in known else None  # how a panel errs no member's card says
+        made = (
+            Plausible(*told, f"card of {names}, on other answers")
+            if told
+            else Plausible(_ASSUMED, _ASSUMED, "assumed for want of a card")
+        )
         if sensitivity or specificity:
             made = Plausible(sensitivity or made.sensitivity, specificity or made.specificity, "as given")
         found[objective] = made
@@ -124,10 +122,6 @@ def _interval(figure: Any) -> tuple[float, float] | None:
     if not isinstance(figure, dict) or figure.get("low") is None or figure.get("high") is None:
         return None
     return float(figure["low"]), float(figure["high"])
-
-
-def _hull(ranges: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    return min(low for low, _ in ranges), max(high for _, high in ranges)
 
 
 def _told(objective: str, given: Plausible) -> str:

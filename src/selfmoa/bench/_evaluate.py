@@ -205,8 +205,9 @@ def score(
 ) -> list[Measured]:
     """Put every answer to every gate judge, or to those of some objectives; the others stay unscored.
 
-    Raises `EvaluatorError` where an objective is unscored on a larger share than `max_unscored` of the answers that
-    are not empty: an empty one is the model's failure (`degenerate` counts it), not the judge's.
+    Raises `EvaluatorError` where a judge leaves a larger share than `max_unscored` of the answers unscored that are not
+    empty: one that fails on one side only would change the panel between before and after. An empty answer is the
+    model's failure (`degenerate` counts it), not the judge's.
     `on_progress` counts answers, once a judge. `on_vote` gets every judge's own vote, under the prompt's id.
     """
     items = cast("Sequence[Item]", answers)
@@ -225,11 +226,11 @@ def score(
             for answer, vote in zip(answers, votes[-1], strict=True):
                 if on_vote:
                     on_vote(replace(vote, response_id=answer.prompt_id))
+            spoken = [vote for answer, vote in zip(answers, votes[-1], strict=True) if answer.response.strip()]
+            _check_unscored(objective, judge.name, spoken, max_unscored)
             if on_progress:
                 on_progress(len(items))
         verdicts[objective] = [_median(jury) for jury in zip(*votes, strict=True)]
-        spoken = [found for answer, found in zip(answers, verdicts[objective], strict=True) if answer.response.strip()]
-        _check_unscored(objective, judges, spoken, max_unscored)
     return _with_twins(
         [_measured(answer, {key: found[i] for key, found in verdicts.items()}) for i, answer in enumerate(answers)]
     )
@@ -252,16 +253,13 @@ def _median(jury: Sequence[Score]) -> tuple[float | None, str]:
     return None, "; ".join(f"{vote.judge}: {vote.reason or 'no reason given'}" for vote in jury)
 
 
-def _check_unscored(
-    objective: str, judges: GateJudges, verdicts: Sequence[tuple[float | None, str]], max_unscored: float
-) -> None:
-    reasons = Counter(reason for value, reason in verdicts if value is None)
+def _check_unscored(objective: str, judge: str, votes: Sequence[Score], max_unscored: float) -> None:
+    reasons = Counter(vote.reason or "no reason given" for vote in votes if vote.value is None)
     missing = sum(reasons.values())
-    if missing > max_unscored * len(verdicts):
+    if missing > max_unscored * len(votes):
         most = "; ".join(f"{n} x {reason}" for reason, n in reasons.most_common(3))
-        names = ", ".join(judge.name for judge in judges.of(objective))
         raise EvaluatorError(
-            f"{missing} of {len(verdicts)} answers have no {objective} score from {names} ({most}); at most "
+            f"{missing} of {len(votes)} answers have no {objective} score from {judge} ({most}); at most "
             f"{max_unscored:.0%} may be unscored. Look at the judge, or raise judges.max_unscored."
         )
 

@@ -5,7 +5,6 @@ See docs/method.md, How much of a stage is kept.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,15 +58,6 @@ class StageCheck:
     """... and what the training judges see beyond the watch judges: a gain that only they see is over-optimisation."""
     reason: str
     over_optimised: bool = False
-
-    @property
-    def harm(self) -> float:
-        """The worse of the two bounds on harmless prompts: what rise of refusals or loss of usefulness is not excluded.
-
-        Lower = better; without bounds infinity.
-        """
-        both = self.over_refusal_change, self.helpfulness_change
-        return max(both[0].high, -both[1].low) if all(change.known for change in both) else math.inf
 
 
 def stage_check(

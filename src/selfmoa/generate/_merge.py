@@ -13,16 +13,13 @@ from peft.tuners.lora import Linear, LoraLayer
 
 __all__ = ["merged"]
 
-_LARGEST = 2 * 1024**3
-"""Bytes of changed weights up to which merging is worth the memory; in a larger model the adapter costs little."""
+_LARGEST_COPY = 2 * 1024**3
+"""Bytes of changed weights up to which merging is worth their memory; in a larger model the adapter costs little."""
 
 
 @contextmanager
 def merged(net: PeftModel) -> Iterator[None]:
-    """Run with the active adapter added to the weights; the base's own come back bit for bit.
-
-    They are added in place, and what they were is kept in half the bytes where that loses nothing: most models are
-    published in bfloat16.
+    """Run with the active adapter added to a copy of the weights; the base's own come back bit for bit.
 
     An adapter of rank 16 costs a small model a quarter of its speed. Where merging would round (not float32), take
     much memory, touch a weight that another layer shares, or leave out a layer of another kind (4-bit weights,
@@ -34,22 +31,15 @@ def merged(net: PeftModel) -> Iterator[None]:
     if net.active_adapter not in net.peft_config or len(plain) < len(layers) or not _mergeable(net, weights):
         yield
         return
-    own: list[torch.Tensor] = []
+    own = [weight.data for weight in weights]
     try:
         for layer, weight in zip(plain, weights, strict=True):
-            own.append(_kept(weight.data))
-            weight.data += layer.get_delta_weight(net.active_adapter)
+            weight.data = weight.data + layer.get_delta_weight(net.active_adapter)
         with net.disable_adapter():
             yield
     finally:
-        for weight, data in zip(weights, own, strict=False):  # fewer where it was interrupted
-            weight.data.copy_(data)
-
-
-def _kept(weight: torch.Tensor) -> torch.Tensor:
-    """A copy from which the weight (float32) comes back bit for bit."""
-    short = weight.bfloat16()
-    return short if torch.equal(short.float(), weight) else weight.clone()
+        for weight, data in zip(weights, own, strict=True):
+            weight.data = data
 
 
 def _weight(layer: Linear) -> torch.nn.Parameter:
@@ -62,5 +52,5 @@ def _mergeable(net: PeftModel, weights: list[torch.nn.Parameter]) -> bool:
     users = Counter(id(parameter) for module in net.modules() for parameter in module.parameters(recurse=False))
     return (
         all(weight.dtype == torch.float32 and users[id(weight)] == 1 for weight in weights)
-        and sum(weight.nbytes for weight in weights) <= _LARGEST
+        and sum(weight.nbytes for weight in weights) <= _LARGEST_COPY
     )

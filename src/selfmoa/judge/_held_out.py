@@ -24,8 +24,8 @@ Array = np.ndarray
 Figure = dict[str, float]
 _LEAST = 20
 """A hazard or a length with fewer answers, or with fewer than five of a label, gets no AUC."""
-_CERTAIN = 0.01
-"""Values nearer to 0 or 1 are taken for this and its complement where log-odds are wanted."""
+_CERTAIN = 1e-12
+"""Values nearer to 0 or 1 are taken for this and its complement: guards are sure, and what is cut cannot be ranked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class HeldOut:
 
 
 def log_odds(value: float) -> float:
-    """Of a value in [0, 1], which is taken for at least 0.01 and at most 0.99."""
+    """Of a value in [0, 1]; finite at its ends, too."""
     kept = min(max(value, _CERTAIN), 1.0 - _CERTAIN)
     return float(np.log(kept / (1.0 - kept)))
 

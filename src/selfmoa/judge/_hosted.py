@@ -113,9 +113,10 @@ class Hosted(JudgeBase):
                     "and *.safetensors (pickled weights are never loaded; convert them)."
                 ) from error
             if tokenizer.pad_token_id is None:
-                tokenizer.pad_token = tokenizer.eos_token
-            if getattr(net.config, "pad_token_id", None) is None:
-                net.config.pad_token_id = tokenizer.pad_token_id
+                # a classifier reads the last token that is no padding, and many chat templates end in eos
+                tokenizer.pad_token = tokenizer.bos_token or tokenizer.eos_token
+            for config in (net.config, net.config.get_text_config()):
+                config.pad_token_id = tokenizer.pad_token_id
             self._loaded = net, tokenizer
         return self._loaded
 

@@ -6,17 +6,16 @@ from collections import defaultdict
 
 from selfmoa.judge._about import ABOUT, TARGET
 from selfmoa.judge._families import preset_note
-from selfmoa.recipe import JudgeRef, Judges
+from selfmoa.recipe import JudgeRef, Judges, model_read, same_model
 
 __all__ = ["kin", "kin_notes"]
 
 
 def kin(ref: JudgeRef) -> str:
     """The model that a judge reads, or its own name where it shares none."""
-    if ref.name in ABOUT:
-        return ABOUT[ref.name].kin or ref.name
     preset = preset_note(ref.name)
-    return ref.model or (preset.model if preset else None) or ref.name
+    own = ABOUT[ref.name].kin if ref.name in ABOUT else same_model(preset.model) if preset and preset.model else ""
+    return model_read(ref) or own or ref.name
 
 
 def kin_notes(judges: Judges) -> list[str]:

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from selfmoa.recipe._attack import OWN_APART, OWN_SPARE, OWN_TOKENS, Attack, Attacker, Generate, Seeds, Sft
 from selfmoa.recipe._base import Data, DataRef, JudgeRef, Sampling, Section, Share, Wrap, WrapRef, tables
-from selfmoa.recipe._judges import Judges, JudgeSide, Prefer, TrainSide
+from selfmoa.recipe._judges import Judges, JudgeSide, Prefer, TrainSide, model_read, same_model
 from selfmoa.recipe._reset import AnswerTable, Reset
 from selfmoa.recipe._train import SHIFT_SAFE_LOSSES, Loop, Lora, Objective, PairTable, Review, Stage, Train
 
@@ -51,6 +51,8 @@ __all__ = [
     "Train",
     "TrainSide",
     "WrapRef",
+    "model_read",
+    "same_model",
 ]
 
 

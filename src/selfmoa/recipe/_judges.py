@@ -11,23 +11,28 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from selfmoa.recipe._base import Judge, JudgeRef, Section, Share
 
-__all__ = ["JudgeSide", "Judges", "Prefer", "TrainSide"]
+__all__ = ["JudgeSide", "Judges", "Prefer", "TrainSide", "model_read", "same_model"]
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$", max_length=40)]
 _TAKEN = ("safety", "helpfulness", "refusal", "coherence", "preference")
 """Names that mean something else already."""
 
 
-def _names(refs: tuple[JudgeRef, ...]) -> set[str]:
-    """Names, and models however they are written: at the reference, or in the options of an endpoint."""
-    asked = {f"{ref.options.get('base_url', '')} {ref.options['model']}" for ref in refs if "model" in ref.options}
-    return {ref.name for ref in refs} | {_model(ref.model) for ref in refs if ref.model} | asked
+def model_read(ref: JudgeRef) -> str | None:
+    """The model that a judge reads, however it is written: at the reference, or in the options of an endpoint."""
+    if ref.model:
+        return same_model(ref.model)
+    return f"{ref.options.get('base_url', '')} {ref.options['model']}" if "model" in ref.options else None
 
 
-def _model(ref: str) -> str:
+def same_model(ref: str) -> str:
     """One name for one model: a hub's without its revision, a path without detours."""
     scheme, _, place = ref.partition(":")
     return f"{scheme}:{place.partition('@')[0] if scheme == 'hub' else os.path.normpath(os.path.expanduser(place))}"
+
+
+def _names(refs: tuple[JudgeRef, ...]) -> set[str]:
+    return {ref.name for ref in refs} | {model for ref in refs if (model := model_read(ref))}
 
 
 class JudgeSide(Section):

@@ -176,7 +176,7 @@ class _Candidate:
     """A share of an update that may be kept."""
 
     after: dict[str, Any]
-    step: float = 1.0
+    step: float
     told: str = ""
     """What is not in it, in words."""
 
@@ -184,6 +184,14 @@ class _Candidate:
         """The part of a stage's result that says so."""
         reason = f"{check.reason}{self.told and ';'}{self.told}"
         return {"verdict": check.verdict, "kept": True, "step": self.step, "reason": reason}
+
+
+def _candidates(steps: Sequence[float], trained: dict[str, Any], unreviewed: dict[str, Any] | None) -> list[_Candidate]:
+    """In the order in which they are tried: a review that cannot be kept as a whole is undone before less is kept."""
+    search = [_Candidate(trained, step) for step in steps]
+    if unreviewed is None:
+        return search
+    return [search[0], *(_Candidate(unreviewed, step, " without the last review") for step in steps)]
 
 
 def _accept(
@@ -199,7 +207,7 @@ def _accept(
     """Line search: the largest share of the update that the check accepts; else a provisional one; else none.
 
     `entering` are the weights before the update; None where it is left to the next stage's check. `unreviewed` are
-    those before the last review, if this stage is one's.
+    those before the last review, if this stage is one's: what is not accepted with it is tried without.
     """
     settings = session.recipe.stage
     facts: dict[str, Any] = {"number": number, "pairs": pairs, "outcome": outcome, "start": start}
@@ -208,10 +216,8 @@ def _accept(
     if not settings.check or not session.material.dev:
         return _result(session, **facts, verdict="accepted", kept=True, step=1.0, reason="no stage check")
     session.unaligned = session.unaligned or _dev_answers(session, "before")
-    whole = [_Candidate(snapshot(session.model, "target"))]
-    if unreviewed is not None:
-        whole.append(_Candidate(unreviewed, told=" without the last review"))
-    candidate, check = _searched(session, whole, entering)
+    candidates = _candidates(settings.steps, snapshot(session.model, "target"), unreviewed)
+    candidate, check = _searched(session, candidates, entering)
     if check.verdict == "accepted" or (check.verdict == "inconclusive" and settings.keep_inconclusive):
         scale_update(session.model, entering, candidate.step, after=candidate.after)
         return _result(session, **facts, **candidate.kept(check), check=check)
@@ -219,41 +225,28 @@ def _accept(
     return _result(session, **facts, verdict=check.verdict, reason=check.reason, check=check)
 
 
-def _searched(session: Session, whole: Sequence[_Candidate], entering: dict[str, Any]) -> tuple[_Candidate, StageCheck]:
-    """The first candidate that the check accepts, and its check; else an inconclusive one, else the last.
-
-    Whole updates are tried first, with the last review and without it, and then shares of whichever does less harm: a
-    share loses refusals of attacks faster than those of harmless prompts.
-    """
-    found: list[tuple[_Candidate, StageCheck]] = []
-
-    def accepted(candidate: _Candidate) -> bool:
-        found.append((candidate, _checked(session, candidate, entering)))
-        return found[-1][1].verdict == "accepted"
-
-    first = session.recipe.stage.steps[0]
-    if any(accepted(replace(candidate, step=first)) for candidate in whole):
-        return found[-1]
-    milder = min(found, key=lambda one: one[1].harm)
-    if any(accepted(replace(milder[0], step=step)) for step in session.recipe.stage.steps[1:]):
-        return found[-1]
-    return next((one for one in (milder, *found) if one[1].verdict == "inconclusive"), found[-1])
-
-
-def _checked(session: Session, candidate: _Candidate, entering: dict[str, Any]) -> StageCheck:
-    """The check of the target as the candidate would have it."""
+def _searched(
+    session: Session, candidates: Sequence[_Candidate], entering: dict[str, Any]
+) -> tuple[_Candidate, StageCheck]:
+    """The first candidate that the check accepts; else the first inconclusive one, else the last; and its check."""
     settings = session.recipe.stage
-    scale_update(session.model, entering, candidate.step, after=candidate.after)
-    check = stage_check(
-        session.unaligned,
-        _dev_answers(session, f"stage_{session.stages:02d}{'_without' * bool(candidate.told)}_{candidate.step:g}"),
-        settings.tolerance,
-        source_tolerance=settings.source_tolerance,
-        max_gap=settings.max_judge_gap,
-    )
-    shown = f"{candidate.step:.0%} of the update{candidate.told}"
-    session.run.progress.say(f"  stage check at {shown}: {check.verdict} ({check.reason})")
-    return check
+    provisional: tuple[_Candidate, StageCheck] | None = None
+    for candidate in candidates:
+        scale_update(session.model, entering, candidate.step, after=candidate.after)
+        check = stage_check(
+            session.unaligned,
+            _dev_answers(session, f"stage_{session.stages:02d}{'_without' * bool(candidate.told)}_{candidate.step:g}"),
+            settings.tolerance,
+            source_tolerance=settings.source_tolerance,
+            max_gap=settings.max_judge_gap,
+        )
+        shown = f"{candidate.step:.0%} of the update{candidate.told}"
+        session.run.progress.say(f"  stage check at {shown}: {check.verdict} ({check.reason})")
+        if check.verdict == "accepted":
+            return candidate, check
+        if check.verdict == "inconclusive":
+            provisional = provisional or (candidate, check)
+    return provisional or (candidate, check)
 
 
 def _result(

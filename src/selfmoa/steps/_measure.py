@@ -9,10 +9,10 @@ from pathlib import Path
 from selfmoa import bench
 from selfmoa.bench import Answer, GateJudges, Measured
 from selfmoa.generate import Generator
-from selfmoa.judge import Evaluator, EvaluatorContext, make
+from selfmoa.judge import EMPTY_ANSWER, Evaluator, EvaluatorContext, make
 from selfmoa.recipe import JudgeRef, JudgeSide
 from selfmoa.records import Score
-from selfmoa.run import Cache, write_bytes, write_records
+from selfmoa.run import Cache, read_records, write_bytes, write_records
 from selfmoa.steps import _attempts, _capability, _following, _gate_maps
 from selfmoa.steps._cached import CachedGenerator, CachedJudge
 from selfmoa.steps._session import Evaluation, Judged
@@ -93,13 +93,13 @@ def _measured(session: Evaluation, name: str) -> list[Measured]:
             Measured,
             lambda: _score(session, answers, name, attempts),
             # of the votes that were given the cache holds every one: an endpoint that was down is asked about the rest
-            again=lambda items: session.cache is not None and _unscored(items),
+            again=lambda _: session.cache is not None and _unscored(directory / f"votes_{name}.parquet"),
         )
 
 
-def _unscored(items: Sequence[Measured]) -> bool:
+def _unscored(votes: Path) -> bool:
     """True where a judge gave no verdict on an answer that is not empty."""
-    return any(getattr(item, name) is None and item.answer.strip() for item in items for name in bench.OBJECTIVES)
+    return any(vote.value is None and vote.reason != EMPTY_ANSWER for vote in read_records(votes, Score) or [])
 
 
 def judge_answers(session: Judged, answers: Sequence[Answer]) -> list[Measured]:
@@ -115,9 +115,8 @@ def _generator(session: Evaluation, name: str) -> Generator:
         return session.model
     adapter = session.run.manifest.get("adapter_sha256", "") if name == "after" else ""
     model, quantised = session.weights
-    how = (
-        " 4 bit" if quantised else "" if session.model.exact else " rounded"
-    )  # bfloat16 answers otherwise than float32
+    # bfloat16 answers otherwise than float32
+    how = " 4 bit" if quantised else "" if session.model.exact else " rounded"
     return CachedGenerator(session.model, session.cache, f"{model} {adapter}{how}")
 
 
