@@ -12,6 +12,7 @@ import pytest
 
 from audit_fixture import SMALL, Truth, build_run, label_all
 from selfmoa.audit import AuditResult, audit, draw, load_answers, load_key, read_audit, report_rows
+from selfmoa.audit._result import _plausible
 from selfmoa.bench import DEFINITIONS
 from selfmoa.errors import UsageError
 from selfmoa.records import Score
@@ -138,6 +139,32 @@ def test_judges_and_people_are_compared(audit_run: tuple[Path, Truth]) -> None:
     assert 0.8 < people["safety", "kappa, quadratic"].value < 1.0
     assert people["helpfulness", "alpha, interval"].value == 1.0
     assert people["refusal", "alpha, nominal"].value == 1.0
+
+
+def test_where_two_readers_part_no_judge_is_wrong(audit_run: tuple[Path, Truth]) -> None:
+    run, truth = audit_run
+    key = draw(run, {"harmful": 30})
+    anna = label_all(key, truth, run / "audit" / "labels_anna.jsonl")
+
+    def compared() -> int:
+        return next(row.agreement.n for row in audit(run).judges if (row.judge, row.arm) == ("minilm", "both"))
+
+    alone = compared()
+    rows = [json.loads(line) | {"annotator": "ben"} for line in anna.read_text().splitlines()]
+    for row in rows[:10]:
+        row["safety"] = 0 if row["safety"] >= 3 else 5
+    (run / "audit" / "labels_ben.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert compared() == alone - 10
+
+
+def test_of_a_panel_no_members_card_speaks() -> None:
+    card = {"name": "minilm", "accuracy": {"low": 0.7, "high": 0.8}}
+    alone, panel = (
+        _plausible([card, {"name": "other"}], {"safety": names}, None, None)["safety"]
+        for names in ("minilm", "minilm, other")
+    )
+    assert alone.source.startswith("card of minilm") and alone.sensitivity == (0.7, 0.8)
+    assert "assumed" in panel.source
 
 
 def test_single_votes_are_measured_too(audit_run: tuple[Path, Truth]) -> None:

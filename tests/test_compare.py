@@ -161,6 +161,16 @@ def test_other_prompts_are_refused_with_the_difference(tmp_path: Path) -> None:
         load_arms([str(one), str(two)])
 
 
+def test_other_numbers_of_tries_are_refused(tmp_path: Path) -> None:
+    base = items(0.5, 0.1, 0.7)
+    often, seldom = (
+        directory(tmp_path, name, [replace(item, attempts=n if item.set == "harmful" else 0) for item in base])
+        for name, n in (("often", 10), ("seldom", 2))
+    )
+    with pytest.raises(UsageError, match="often was asked 10 times a prompt and seldom 2 times"):
+        load_arms([str(often), str(seldom)])
+
+
 def test_other_judges_are_refused(tmp_path: Path) -> None:
     base = items(0.5, 0.1, 0.7)
     one, two = directory(tmp_path, "one", base), directory(tmp_path, "two", base)

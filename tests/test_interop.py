@@ -13,7 +13,7 @@ from loop_helpers import need_judge_data
 from selfmoa import api, recipes
 from selfmoa.bench import Measured
 from selfmoa.compare import compare_arms, load_arms
-from selfmoa.errors import UsageError
+from selfmoa.errors import RunExistsError, UsageError
 from selfmoa.interop import _read, as_answers, read_foreign, to_inspect
 from selfmoa.records import stable_id
 
@@ -176,6 +176,10 @@ def test_imported_results_are_judged_and_compared(tmp_path: Path) -> None:
     refusals = arms.figure("refusal_harmful", "safe")
     assert refusals.estimate.value == 1.0 and refusals.change is not None and refusals.change.value == 1.0
     assert "refusal_harmful" in arms.metrics and "over_refusal" not in arms.metrics, "no harmless prompt was asked"
+    (tmp_path / "other").mkdir()
+    other = garak(tmp_path / "other" / "safe.report.jsonl", ["I won't."] * 3)
+    with pytest.raises(RunExistsError, match="imported from another file"):
+        api.import_results(other, recipe, out=tmp_path / "safe", on_existing="resume", progress="quiet")
     with pytest.raises(UsageError, match="cut off"):
         (tmp_path / "cut.jsonl").write_text('{"entry_type": "attempt", ')
         api.import_results(tmp_path / "cut.jsonl", recipe, out=tmp_path / "cut", progress="quiet")

@@ -31,7 +31,7 @@ from selfmoa.judge import _cards as cards_module
 from selfmoa.judge import _registry as registry_module
 from selfmoa.judge._calibrate import Calibration
 from selfmoa.judge._data import HumanData, LabelledRow, merge
-from selfmoa.judge._held_out import HeldOut, Verdicts, jury, log_odds
+from selfmoa.judge._held_out import HeldOut, Verdicts, jury, log_odds, scored
 from selfmoa.judge._held_out import figures as measured
 from selfmoa.judge._protocol import JudgeBase
 from selfmoa.recipe import JudgeRef, Judges, Recipe
@@ -162,6 +162,22 @@ def test_a_jury_is_the_median_of_calibrated_votes_on_common_rows() -> None:
     assert found.logits == pytest.approx([log_odds(0.690399), 0.0], abs=1e-5)
     # the opener: logistic(1) = 0.731059 and logistic(2 * 3 - 2) = 0.982014
     assert found.swapped == {"0": pytest.approx(log_odds((0.731059 + 0.982014) / 2), abs=1e-5)}
+
+
+def test_values_near_one_are_ranked() -> None:
+    """Guards are sure of nearly everything: an AUC of values cut at 0.99 would be one tie."""
+    rows = [LabelledRow(str(n), f"o{n}", "a", 0.0, None, 1, n, "train") for n in range(40)]
+    labels = {row.id: int(row.id) % 2 == 0 for row in rows}
+
+    class Sure(JudgeBase):
+        name, hash, objective = "sure", "h", "safety"
+
+        def judge(self, items: Sequence[Item]) -> list[Verdict]:
+            return [Verdict(0.9999 if labels[item.id] else 0.992) for item in items]
+
+    found = scored(Sure(), rows, labels, swap=False)
+    assert measured(found, target=False, hazard_of={})["auc"]["value"] == 1.0
+    assert np.isfinite([log_odds(0.0), log_odds(1.0)]).all()
 
 
 def test_an_outside_model_has_a_card_without_figures_and_is_not_loaded(context: EvaluatorContext) -> None:  # noqa: F811

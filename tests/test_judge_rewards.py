@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,26 @@ def test_a_reward_model_reads_the_chat_template(name: str, tmp_path: Path, chat_
         expected = float(net(torch.tensor([encode(chat_tokenizer, CHAT_TEXT)])).logits[0, 0])
     assert found[0].raw == pytest.approx(expected, abs=1e-5)
     assert judge.score([ONE])[0].raw == pytest.approx(found[0].raw, abs=1e-5)
+
+
+def test_where_padding_is_made_up_the_end_of_a_turn_is_read_all_the_same(tmp_path: Path, chat_tokenizer: Any) -> None:
+    """Padding with eos, which ends the turn here, would hide the token at which the reward is read."""
+    from transformers import LlamaForSequenceClassification
+
+    torch.manual_seed(0)
+    net = LlamaForSequenceClassification(reward_config()).eval()
+    with torch.inference_mode():
+        states = net.model(torch.tensor([encode(chat_tokenizer, CHAT_TEXT)])).last_hidden_state[0]
+        expected = float(net.score(states[-1])[0])
+    tokenizer = copy.deepcopy(chat_tokenizer)
+    tokenizer.pad_token, net.config.pad_token_id = None, None
+    tokenizer.eos_token = "<|eot_id|>"
+    directory = save(tmp_path / "reward", tokenizer, net)
+    judge: Any = make(
+        JudgeRef(name="skywork-reward-v2-llama-3.2-1b", model=f"path:{directory}"), EvaluatorContext(cache=tmp_path)
+    )
+    found = judge.score([ONE, Item("two", QUESTION, f"{ANSWER} {ANSWER}")])
+    assert found[0].raw == pytest.approx(expected, abs=1e-5)
 
 
 def test_armorm_weighs_its_rewards_by_the_state_where_the_prompt_ends(tmp_path: Path, chat_tokenizer: Any) -> None:

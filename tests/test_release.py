@@ -180,6 +180,23 @@ def test_a_run_without_a_kept_stage_says_so(
     assert read_json(tmp_path / "out" / "export.json")["kept_stages"] == 0
 
 
+def test_stages_that_waited_for_a_check_fall_with_it(tmp_path: Path) -> None:
+    waits = {"kept": True, "reason": "checked after the review"}
+    for number, stage in enumerate([waits, {"kept": False, "reason": "refusals rose"}], start=1):
+        write_json(tmp_path / f"stage_0{number}" / "stage.json", stage)
+    assert release.kept_stages(tmp_path) == 0
+    write_json(tmp_path / "stage_02" / "stage.json", {"kept": True, "reason": "fine"})
+    assert release.kept_stages(tmp_path) == 2
+
+
+def test_other_weights_under_the_same_name_are_refused(copied: Path, tmp_path: Path) -> None:
+    manifest = read_json(copied / "manifest.json")
+    write_json(copied / "manifest.json", {**manifest, "model": {**manifest["model"], "key": "0" * 64}})
+    with pytest.raises(UsageError, match="was made from other weights"):
+        release.export(copied, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_cannot_be_exported(run: Path, copied: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no run directory"):
         release.export(tmp_path / "absent", tmp_path / "out")

@@ -274,6 +274,20 @@ def test_the_paired_change_stands_beside_a_figure() -> None:
     assert both == "40.0 % [20.0, 60.0]; -10.0 [-30.0, +5.0] (seen from 14.0)"
 
 
+def test_a_seed_that_changed_nothing_counts_as_no_change() -> None:
+    """Else an arm would look the better the more often its stages are rejected."""
+    unchanged, changed = summary("a", 0, 0.4), summary("a", 1, 0.1)
+    changed["metrics"]["attack_success"]["change"] = {"value": -0.3, "low": -0.35, "high": -0.25, "detectable": None}
+    assert study.table([unchanged, changed]).rows[0][3].endswith("; -15.0 [-35.0, +0.0]")
+
+
+def test_a_study_in_which_nothing_ran_is_not_complete(tmp_path: Path) -> None:
+    arms = [OURS, {**OURS, "name": "second", "overrides": ["seed=1"]}]
+    missing = study.load_study(write_study(tmp_path, arms, overrides=["seeds.attack=['path:none.jsonl']"]))
+    result = study.run_study(missing, tmp_path / "out", isolated=False, progress="quiet")
+    assert {run.status for run in result.runs} == {"not run"} and not result.complete
+
+
 def test_asked_for_by_name_a_row_is_brief() -> None:
     first, other = summary("a", 0, 0.3), summary("b", 0, 0.4)
     other["metrics"]["attack_success"]["change"] = {"value": 0.1, "low": -0.1, "high": 0.2, "detectable": 0.14}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import shlex
@@ -136,7 +135,10 @@ def import_results(
     context = _judge_context(EMBEDDED_MODEL, load=False, key=False)
     nothing = EvaluationSets(harmful=(), edgy=(), benign=())
     session = steps.Judged(run=run, sets=nothing, context=context, trained_in=None, cache=answer_cache())
-    run.update_manifest(model={"ref": found.model}, imported={"tool": found.tool, "file": file.name})
+    imported = {"tool": found.tool, "file": file.name, "sha256": assets.file_hash(file), "role": role}
+    if run.manifest.get("imported", imported) != imported:
+        raise RunExistsError(f"{out} holds what was imported from another file, or as another set. Give another --out.")
+    run.update_manifest(model={"ref": found.model}, imported=imported)
     steps.judge_answers(session, interop.as_answers(found.answers, role, f"{found.tool}:{file.name}"))
     result = steps.describe(session, notes=found.notes(file.name))
     write_evaluation(run.directory)
@@ -159,7 +161,7 @@ def _same_adapter(run: Run, adapter: Path | None) -> None:
     weights = adapter / "adapter_model.safetensors" if adapter else None
     if weights is not None and not weights.is_file():
         raise UsageError(f"{adapter} holds no adapter_model.safetensors; expected an adapter as PEFT writes it.")
-    found = hashlib.sha256(weights.read_bytes()).hexdigest() if weights else ""
+    found = assets.file_hash(weights) if weights else ""
     known = run.manifest.get("adapter_sha256")
     if known is not None and known != found:
         raise RunExistsError(f"{run.directory} is the evaluation of another adapter. Give another --out.")

@@ -228,6 +228,10 @@ class Dropped:
     reason: str
 
 
+CHECKED_LATER = "checked after the review"
+"""Reason of a stage that stays as it is until the next one, whose check sees both."""
+
+
 @dataclass(frozen=True, slots=True)
 class StageResult:
     """One alignment of the target on P_buf, and whether it was accepted (docs/method.md, Loss)."""

@@ -3,7 +3,7 @@
 Nothing is fetched unless asked; what is fetched is pinned, checked, cached and then used offline.
 """
 
-from selfmoa.assets._cache import cache_dir
+from selfmoa.assets._cache import cache_dir, file_hash
 from selfmoa.assets._exclude import is_excluded
 from selfmoa.assets._files import read_table
 from selfmoa.assets._load import count_excluded, half, load_table
@@ -34,6 +34,7 @@ __all__ = [
     "check_paths",
     "count_excluded",
     "fetch",
+    "file_hash",
     "fill_template",
     "goal_of",
     "half",

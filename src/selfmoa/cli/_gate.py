@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from selfmoa.cli._show import say, show_json, show_table
-from selfmoa.errors import UsageError
+from selfmoa.errors import RefusedError, UsageError
 
 __all__ = ["gate"]
 
@@ -28,9 +28,14 @@ def gate(
 ) -> None:
     """May it be released? Exit code 0 passed, 1 failed, 3 inconclusive because n is too small."""
     from selfmoa import gate as room
-    from selfmoa.run import write_text
+    from selfmoa.run import resets, write_text
 
     path = result / "results.json" if result.is_dir() else result
+    if resets(path.parent):
+        raise RefusedError(
+            f"{path.parent} starts from a model whose safety was trained away on purpose: its changes are against that "
+            "one. It is not released."
+        )
     verdict = room.judge_results(_read(path), room.load_policy(policy))
     if out:
         write_text(out, json.dumps(verdict.to_json(), indent=1) + "\n")

@@ -156,6 +156,12 @@ def judged(directory: Path) -> dict[str, float]:
 def _same_prompts(one: Arm, other: Arm) -> None:
     first, second = ({item.prompt_id for item in arm.items} for arm in (one, other))
     if first == second:
+        tries = [max((item.attempts for item in arm.items), default=0) for arm in (one, other)]
+        if all(tries) and tries[0] != tries[1]:
+            raise UsageError(
+                f"{one.name} was asked {tries[0]} times a prompt and {other.name} {tries[1]} times; more tries succeed "
+                "more often. Evaluate both with the same evaluate.attempts."
+            )
         return
     parts = [
         f"{len(ids)} only in {arm.name} (e.g. {', '.join(sorted(ids)[:3])})"

@@ -74,6 +74,7 @@ def _check(condition: Condition, metrics: Mapping[str, Mapping[str, Any]], max_u
             f"The policy names metric {condition.metric!r}, which the result does not hold."
             f"{nearest(condition.metric, list(metrics))}"
         )
+    _can_be_broken(metric, condition)
     found = _figure(metric, condition)
     value, low, high = (found.get(key) for key in ("value", "low", "high"))
     n = int(found.get("n") or 0)
@@ -93,6 +94,16 @@ def _check(condition: Condition, metrics: Mapping[str, Mapping[str, Any]], max_u
     shown = "no interval" if bound is None else f"the interval reaches {bound:.3f}"
     more = f"about {needed} prompts would do at this value" if needed else "at this value no number of prompts would do"
     return Checked(condition, "inconclusive", **told, reason=f"n = {n} is too small: {shown}; {more}", n_needed=needed)
+
+
+def _can_be_broken(metric: Mapping[str, Any], condition: Condition) -> None:
+    """Raise `UsageError` for a limit that no share or score can break, such as 10 for 10 %."""
+    least = -1.0 if condition.of == "change" else 0.0
+    if metric.get("unit") in ("share", "score") and not least <= condition.limit <= 1.0:
+        raise UsageError(
+            f"The policy's limit on {condition.metric} {condition.of} is {condition.limit:g}; expected one in "
+            f"[{least:g}, 1]: 10 % is 0.1."
+        )
 
 
 def _figure(metric: Mapping[str, Any], condition: Condition) -> Mapping[str, Any]:

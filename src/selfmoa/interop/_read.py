@@ -66,7 +66,7 @@ def read_foreign(path: Path) -> Foreign:
     found = [answer for answer in read if not (is_excluded(answer.prompt) or is_excluded(answer.text))]
     first: dict[str, ForeignAnswer] = {}
     for answer in found:
-        first.setdefault(answer.prompt, answer)
+        first.setdefault(answer.prompt.strip(), answer)
     if not first:
         raise UsageError(f"{path} is of {tool}, but holds no answer to a prompt that may be kept.")
     more = sum(1 + answer.more for answer in found) - len(first)

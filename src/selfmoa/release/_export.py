@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from selfmoa import api, assets
 from selfmoa.errors import GateFailed, RefusedError, StorageError, UsageError
+from selfmoa.records import CHECKED_LATER
 from selfmoa.release._check import check_copies, told
-from selfmoa.run import RESET, RESET_MARK, aligned_model, read_json, resets, write_json, write_text
+from selfmoa.run import RESET, RESET_MARK, aligned_model, read_json, require_base, resets, write_json, write_text
 
 __all__ = ["Form", "export", "kept_stages", "require_adapter", "require_run"]
 
@@ -43,7 +44,9 @@ def export(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists and is not empty. Give another --out.")
     api.quiet_libraries()
-    base = assets.resolve_model(aligned_model(run).ref).directory
+    files = assets.resolve_model(aligned_model(run).ref)
+    require_base(run, files.key)
+    base = files.directory
     copies: dict[str, Path] = {form: out / form for form in forms}
     for form, directory in copies.items():
         _write(run, base, form, directory)
@@ -62,9 +65,18 @@ def export(
 
 
 def kept_stages(run: Path) -> int:
-    """How many alignment stages of a run kept a share of their update; 0 = the model is its base."""
-    stages = (read_json(path) or {} for path in run.glob("stage_*/stage.json"))
-    return sum(bool(stage.get("kept")) for stage in stages)
+    """How many alignment stages of a run kept a share of their update; 0 = the model is its base.
+
+    Those before a review wait for its check, and fall with it.
+    """
+    kept = waiting = 0
+    for path in sorted(run.glob("stage_*/stage.json")):
+        stage = read_json(path) or {}
+        if stage.get("kept") and str(stage.get("reason")).startswith(CHECKED_LATER):
+            waiting += 1
+        else:
+            kept, waiting = kept + (waiting + 1 if stage.get("kept") else 0), 0
+    return kept + waiting
 
 
 def require_run(directory: Path) -> None:

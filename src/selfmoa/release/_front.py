@@ -14,7 +14,7 @@ from selfmoa.errors import RefusedError, RunExistsError, UsageError
 from selfmoa.recipe import Recipe
 from selfmoa.release._check import of_run
 from selfmoa.release._export import require_adapter, require_run
-from selfmoa.run import aligned_model, read_json, resets, write_json
+from selfmoa.run import aligned_model, read_json, require_base, resets, write_json
 
 __all__ = ["AT", "front"]
 
@@ -96,6 +96,7 @@ def _check(run: Path, soup: Path | None, points: Sequence[float], choose: float 
     keys = {(read_json(one / "manifest.json") or {}).get("model", {}).get("key") for one in (run, soup) if one}
     if len(keys) > 1:
         raise UsageError(f"{run} and {soup} start from different models; adapters of one base can be merged.")
+    require_base(run, assets.resolve_model(aligned_model(run).ref).key)
 
 
 def _claim(run: Path, soup: Path | None, suite: str, out: Path) -> None:

@@ -1,6 +1,6 @@
 """The run directory: every step is a file, every batch survives a kill, every event is in the journal."""
 
-from selfmoa.run._aligned import RESET, RESET_DONE, RESET_MARK, aligned_model, resets
+from selfmoa.run._aligned import RESET, RESET_DONE, RESET_MARK, aligned_model, require_base, resets
 from selfmoa.run._cache import Cache, cache_key
 from selfmoa.run._directory import OnExisting, Run, open_run
 from selfmoa.run._machine import describe_machine, peak_memory_mb, versions
@@ -33,6 +33,7 @@ __all__ = [
     "peak_memory_mb",
     "read_json",
     "read_records",
+    "require_base",
     "resets",
     "versions",
     "write_bytes",

@@ -14,7 +14,7 @@ from selfmoa.errors import TrainingError, UsageError
 from selfmoa.generate import Request
 from selfmoa.judge import Evaluator, Item, refusal_class
 from selfmoa.recipe import Sampling, Train
-from selfmoa.records import Pair, Prompt, StageResult, to_text
+from selfmoa.records import CHECKED_LATER, Pair, Prompt, StageResult, to_text
 from selfmoa.run import read_json, write_json, write_records
 from selfmoa.steps._attackers import Percent
 from selfmoa.steps._judge import safety_between_models
@@ -212,7 +212,7 @@ def _accept(
     settings = session.recipe.stage
     facts: dict[str, Any] = {"number": number, "pairs": pairs, "outcome": outcome, "start": start}
     if entering is None:
-        return _result(session, **facts, verdict="accepted", kept=True, step=1.0, reason="checked after the review")
+        return _result(session, **facts, verdict="accepted", kept=True, step=1.0, reason=CHECKED_LATER)
     if not settings.check or not session.material.dev:
         return _result(session, **facts, verdict="accepted", kept=True, step=1.0, reason="no stage check")
     session.unaligned = session.unaligned or _dev_answers(session, "before")

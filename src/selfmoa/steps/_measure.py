@@ -115,9 +115,10 @@ def _generator(session: Evaluation, name: str) -> Generator:
         return session.model
     adapter = session.run.manifest.get("adapter_sha256", "") if name == "after" else ""
     model, quantised = session.weights
+    strength = f" {session.recipe.model.lora.model_dump_json()}" if adapter else ""
     # bfloat16 answers otherwise than float32
     how = " 4 bit" if quantised else "" if session.model.exact else " rounded"
-    return CachedGenerator(session.model, session.cache, f"{model} {adapter}{how}")
+    return CachedGenerator(session.model, session.cache, f"{model} {adapter}{strength}{how}")
 
 
 def _score(session: Judged, answers: Sequence[Answer], name: str, attempts: Sequence[Answer] = ()) -> list[Measured]:

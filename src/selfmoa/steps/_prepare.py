@@ -15,7 +15,7 @@ from selfmoa.errors import RecipeError, UsageError
 from selfmoa.generate import LanguageModel
 from selfmoa.judge import Evaluator, EvaluatorContext, Intent, Item, check_floor, holds_head, make
 from selfmoa.recipe import DataRef, JudgeRef, JudgeSide, Recipe, TrainSide
-from selfmoa.run import Run, aligned_model, read_json, write_json
+from selfmoa.run import Run, aligned_model, read_json, require_base, write_json
 from selfmoa.steps._measure import measure
 from selfmoa.steps._own import add_own, turn_of
 from selfmoa.steps._reset import is_reset, reset_base
@@ -223,7 +223,8 @@ def _check_pool(recipe: Recipe, run: Run, material: Material) -> None:
 
 
 def describe_assets(run: Run, model: LanguageModel, files: assets.ModelFiles, trained_in: Path | None = None) -> None:
-    """Model and assets, into the manifest."""
+    """Model and assets, into the manifest. Raises `UsageError` where it names other weights."""
+    require_base(run.directory, files.key)
     needed = assets.plan(run.recipe)
     for line in assets.unpinned(run.recipe):
         run.progress.say(f"Note: {line}")

@@ -52,8 +52,9 @@ class StudyResult:
 
     @property
     def complete(self) -> bool:
-        """True where no arm failed; arms whose data are not at hand do not count."""
-        return all(run.status != "failed" for run in self.runs)
+        """True where some arm finished and none failed; arms whose data are not at hand do not count."""
+        states = {run.status for run in self.runs}
+        return "finished" in states and "failed" not in states
 
 
 def run_study(
@@ -71,15 +72,14 @@ def run_study(
     for seed in study.seeds:
         for arm in study.arms:
             runs.append(_run_arm(study, arm, seed, out, runs, smoke=smoke, isolated=isolated, progress=progress))
-    summaries = []
-    for run in runs:
-        path = out / "summaries" / f"{run.directory.name}.json"
-        if run.status == "finished":
-            summaries.append(summarise(run.directory, run.arm, run.seed))
-            write_json(path, summaries[-1])
-        else:
-            path.unlink(missing_ok=True)
-    result = StudyResult(study, out, tuple(runs), tuple(summaries), smoke)
+    summaries = {
+        run.directory.name: summarise(run.directory, run.arm, run.seed) for run in runs if run.status == "finished"
+    }
+    for path in (out / "summaries").glob("*.json"):  # of arms that failed now, or that the study has no more
+        path.unlink()
+    for name, summary in summaries.items():
+        write_json(out / "summaries" / f"{name}.json", summary)
+    result = StudyResult(study, out, tuple(runs), tuple(summaries.values()), smoke)
     write_json(out / "study.json", {**_told(study, smoke), "runs": [_row(run) for run in runs]})
     return result
 
@@ -145,6 +145,8 @@ def _pairs_of(arm: Arm, seed: int, earlier: Sequence[ArmRun]) -> int | None:
             if pairs < 2:
                 raise UsageError(f"pairs_of: {arm.pairs_of} trained on {pairs} pairs.")
             return pairs
+        if (run.arm, run.seed, run.status) == (arm.pairs_of, seed, "not run"):
+            raise AssetError(f"pairs_of: {arm.pairs_of} was not run: {run.reason}")
     raise UsageError(f"pairs_of: {arm.pairs_of} has not finished with seed {seed}, so the number is not known.")
 
 

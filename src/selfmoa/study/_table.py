@@ -117,8 +117,14 @@ def _label(definition: Definition) -> str:
     return definition.label if counted.split()[0] in definition.label else f"{definition.label}; {counted}"
 
 
+_UNCHANGED: Summary = {"value": 0.0, "low": 0.0, "high": 0.0, "detectable": None}
+"""Of a seed whose model is the untrained one: beside seeds that changed it counts as no change."""
+
+
 def _cell(figures: Sequence[Summary], unit: str, *, brief: bool) -> str:
-    changes = [figure["change"] for figure in figures if "change" in figure]
+    changes = [figure.get("change", _UNCHANGED) for figure in figures]
+    if all(change is _UNCHANGED for change in changes):
+        changes = []
     value = _spread(figures, unit, bounds=not (brief and changes))
     if not value:
         return "–"
