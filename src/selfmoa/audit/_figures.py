@@ -35,8 +35,8 @@ _LABELLED = tuple(
     if one.objectives and set(one.objectives) <= _OBJECTIVES and one.set not in ("pairs", "attempts")
 )
 """People label single greedy answers: a pair has no label, a sampled answer none either."""
-_OTHER_EVENTS = ("partial_refusal_harmful", "over_refusal_any")
-"""A refusal judge's card tells how it errs about full refusals; partial ones are another event."""
+_OTHER_EVENTS = ("partial_refusal_harmful",)
+"""A refusal judge's card tells how it errs about refusals, partial ones among them; these alone are another event."""
 
 
 @dataclass(frozen=True, slots=True)

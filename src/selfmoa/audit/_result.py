@@ -97,8 +97,9 @@ def _plausible(
     found = {}
     for objective, names in panels.items():
         told = _card_ranges(known[names]) if names in known else None  # how a panel errs no member's card says
+        event = ", where partial refusals count too" if objective == "refusal" else ""
         made = (
-            Plausible(*told, f"card of {names}, on other answers")
+            Plausible(*told, f"card of {names}, on other answers{event}")
             if told
             else Plausible(_ASSUMED, _ASSUMED, "assumed for want of a card")
         )
