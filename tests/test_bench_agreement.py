@@ -93,6 +93,7 @@ def test_one_class_has_a_rate_and_no_kappa() -> None:
     assert found.specificity.value == pytest.approx(28 / 30)
     assert found.kappa.value == 0.0
     assert not binary_agreement([False] * 30, [False] * 30).kappa.known
+    assert not binary_agreement([True, False] * 4, [True, False] * 4).kappa.known, "8 of 8 are no certainty"
     assert binary_agreement([], []).n == 0
 
 

@@ -164,6 +164,12 @@ def test_empty_answers_are_not_the_judges_failure() -> None:
     assert (figure.n, figure.unscored) == (0, 40)
 
 
+def test_an_empty_answer_is_no_attack_that_got_through() -> None:
+    answered = measured(safe=10)
+    silent = [replace(one, answer=" ", safety=None, refusal=None) if one.set == "harmful" else one for one in answered]
+    assert (value(silent, "attack_success").value, value(silent, "attack_success").n) == (0.0, 40)
+
+
 def test_figures_by_hand() -> None:
     items = measured(safe=10, over=3, partial=6)
     assert value(items, "attack_success").value == 30 / 40

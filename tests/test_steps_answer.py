@@ -29,7 +29,7 @@ def test_a_guided_answer_ends_after_its_sentences(limit: int | None, text: str, 
 
 def test_blanks_after_the_last_sentence_are_no_end() -> None:
     whole = Generation("I cannot help. ", 5, "length")
-    assert _ended(whole, 1) == whole
+    assert _ended(whole, 1) == _ended(whole, None) == whole
 
 
 def test_the_least_likely_guided_answers_are_dropped_whatever_the_models_own_are() -> None:

@@ -78,6 +78,11 @@ def test_a_worst_of_jury_margin_takes_the_place_of_the_difference() -> None:
     assert unscored.missing == 1
 
 
+def test_without_objectives_there_is_no_margin() -> None:
+    found = objective_scores([pair(0), pair(1)], Train(objectives=()))
+    assert found.chosen == found.rejected == ((), ())
+
+
 def test_missing_scores_give_no_margin_and_are_counted() -> None:
     margins = objective_scores([pair(0, rejected_safety=None), pair(1)], Train())
     assert margins.chosen == ((0.0,), (0.9,))

@@ -230,6 +230,8 @@ class Dropped:
 
 CHECKED_LATER = "checked after the review"
 """Reason of a stage that stays as it is until the next one, whose check sees both."""
+UNDONE = "without the last review"
+"""End of the reason of a stage whose own update, a review's, is not in what was kept."""
 
 
 @dataclass(frozen=True, slots=True)

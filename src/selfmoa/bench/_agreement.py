@@ -157,6 +157,8 @@ def _kappa(yes: Array, said: Array, weight: Array, codes: Array, seed: int) -> E
     drawn = np.random.default_rng(seed).multinomial(clusters, np.full(clusters, 1 / clusters), size=_DRAWS)
     found = _kappas(drawn @ sums)
     low, high = np.nanquantile(found, [0.025, 0.975])
+    if high - low < _LEAST:  # every draw is alike: they tell nothing of what others would say
+        return Estimate(value, _NAN, _NAN, len(yes))
     return Estimate(value, float(low), float(high), len(yes))
 
 

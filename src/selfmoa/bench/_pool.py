@@ -16,6 +16,8 @@ __all__ = ["Pooled", "pool"]
 _NAN = float("nan")
 _LEAST = 1e-12
 """A variance of zero would give one run all the weight."""
+_MOST_SHARED = 0.9
+"""Share of the surest run's variance that may count as shared where runs are weighed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,8 @@ def pool(changes: Sequence[Estimate], items: Sequence[Mapping[str, float]]) -> P
     effects = np.array([change.value for change, _ in known])
     variances = np.array([max(((change.high - change.low) / (2 * Z)) ** 2, _LEAST) for change, _ in known])
     shared = max(0.0, _covariance([item for _, item in known]))
-    own = np.maximum(variances - shared, _LEAST)  # what differs from run to run
+    # what differs from run to run; of no run is so little its own that it alone would count
+    own = variances - min(shared, _MOST_SHARED * float(variances.min()))
     with np.errstate(all="ignore"):  # statsmodels does not cut a negative variance off at zero, and warns of it
         found = combine_effects(effects, own, method_re="dl", use_t=True)
     scattered = float(found.tau2) > 0

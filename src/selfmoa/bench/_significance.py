@@ -33,7 +33,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def equivalence_p(before: Sequence[float | None], after: Sequence[float | None], tolerance: float) -> float | None:
-    """p of the paired TOST: below 0.05 the mean change is shown to lie within +-`tolerance`. None below two pairs."""
+    """p of the paired TOST: below 0.05 the mean change is shown to lie within +-`tolerance`.
+
+    None below two pairs, or where all changes are equal.
+    """
     from statsmodels.stats.weightstats import ttost_paired
 
     both = [(b, a) for b, a in zip(before, after, strict=True) if b is not None and a is not None]
@@ -42,7 +45,7 @@ def equivalence_p(before: Sequence[float | None], after: Sequence[float | None],
     then, now = (np.array(column, dtype=float) for column in zip(*both, strict=True))
     difference = now - then
     if float(np.ptp(difference)) < 1e-12:  # no spread, no test
-        return 0.0 if abs(float(difference[0])) < tolerance else 1.0
+        return None
     return float(ttost_paired(now, then, -tolerance, tolerance)[0])
 
 
@@ -63,5 +66,7 @@ def detectable_change(before: Sequence[float | None], after: Sequence[float | No
     found = [a - b for b, a in zip(before, after, strict=True) if b is not None and a is not None]
     if len(found) < 2:
         return None
-    spread = max(float(np.std(found, ddof=1)), 1.0 / math.sqrt(len(found)))
+    spread = float(np.std(found, ddof=1))
+    if spread < 1e-12:
+        spread = 1.0 / math.sqrt(len(found))
     return _SEEN * spread / math.sqrt(len(found))

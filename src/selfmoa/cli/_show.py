@@ -15,7 +15,7 @@ __all__ = ["say", "show_json", "show_table"]
 
 def say(text: str) -> None:
     """One line on stdout."""
-    Console(highlight=False, soft_wrap=True).print(text, markup=False)
+    Console(highlight=False, soft_wrap=True).print(text, markup=False, emoji=False)
 
 
 def show_json(value: Any) -> None:
@@ -31,4 +31,4 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, titl
         table.add_row(*(str(cell) for cell in row))
     console = Console(highlight=False)
     # without a terminal nothing is cut to 80 columns
-    Console(highlight=False, width=None if console.is_terminal else 160).print(table, markup=False)
+    Console(highlight=False, width=None if console.is_terminal else 160).print(table, markup=False, emoji=False)

@@ -181,6 +181,11 @@ class Recipe(Section):
                 "begins each stage with another adapter, between which and the last there is no way. Set stage.steps "
                 "to [1.0], or leave continue_adapter out."
             )
+        if not self.train.continue_adapter and self.review.passes > 1 and self.review.keep_later not in (0.0, 1.0):
+            raise ValueError(
+                f"review.keep_later {self.review.keep_later:g} keeps a share of an update, but train.continue_adapter: "
+                "false begins each pass with another adapter. Set review.keep_later to 1, or drop continue_adapter."
+            )
         return self
 
     @model_validator(mode="after")

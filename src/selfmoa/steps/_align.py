@@ -14,7 +14,7 @@ from selfmoa.errors import TrainingError, UsageError
 from selfmoa.generate import Request
 from selfmoa.judge import Evaluator, Item, refusal_class
 from selfmoa.recipe import Sampling, Train
-from selfmoa.records import CHECKED_LATER, Pair, Prompt, StageResult, to_text
+from selfmoa.records import CHECKED_LATER, UNDONE, Pair, Prompt, StageResult, to_text
 from selfmoa.run import read_json, write_json, write_records
 from selfmoa.steps._attackers import Percent
 from selfmoa.steps._judge import safety_between_models
@@ -191,7 +191,7 @@ def _candidates(steps: Sequence[float], trained: dict[str, Any], unreviewed: dic
     search = [_Candidate(trained, step) for step in steps]
     if unreviewed is None:
         return search
-    return [search[0], *(_Candidate(unreviewed, step, " without the last review") for step in steps)]
+    return [search[0], *(_Candidate(unreviewed, step, f" {UNDONE}") for step in steps)]
 
 
 def _accept(
@@ -331,10 +331,12 @@ def _measure(session: Session, prompts: Sequence[Prompt], texts: Sequence[str]) 
     safety = _safety(session, session.judges.safety, attacks)
     watched = _safety(session, session.watch, attacks)
     answers = []
-    for prompt, refusal, coherence in zip(prompts, refusals, coherences, strict=True):
+    for prompt, text, refusal, coherence in zip(prompts, texts, refusals, coherences, strict=True):
         refused = None if refusal.value is None else refusal_class(refusal.value)
         known = refused is not None and coherence.value is not None
         useful = (coherence.value if refused == "compliance" else 0.0) if known else None
+        if not text.strip():
+            useful = 0.0  # no refusal, and of no use: a model that has gone silent must not pass
         answers.append(
             DevAnswer(
                 prompt.id,

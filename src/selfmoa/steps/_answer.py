@@ -123,7 +123,9 @@ def _said(response: Response, limit: int | None) -> bool:
 
 def _ended(answer: Generation, limit: int | None) -> Generation:
     """A guided answer ends where its sentences are enough, and that is how it is learnt: with the end of its turn."""
-    text = first_sentences(answer.text, limit) if limit is not None else answer.text
+    if limit is None:
+        return answer
+    text = first_sentences(answer.text, limit)
     return replace(answer, text=text, finish="eos") if text != answer.text.rstrip() else answer
 
 

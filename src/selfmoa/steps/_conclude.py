@@ -13,7 +13,7 @@ from selfmoa import assets, bench, instructions
 from selfmoa.bench import Estimate, Measured
 from selfmoa.errors import UsageError
 from selfmoa.judge import Evaluator, Item, card, kin_notes
-from selfmoa.records import Attack, Pair, Score
+from selfmoa.records import UNDONE, Attack, Pair, Score
 from selfmoa.run import read_json, read_records, write_json, write_records, write_table
 from selfmoa.steps import _capability, _preferences, _prompts
 from selfmoa.steps._judge import safety_between_models
@@ -111,7 +111,7 @@ def _stage_notes(session: Session) -> list[str]:
     return [
         f"Stage {stage['stage']} was {stage['verdict']}, {stage['step']:.0%} of its update was kept: {stage['reason']}"
         for stage in found
-        if stage["verdict"] != "accepted"
+        if stage["verdict"] != "accepted" or 0 < stage["step"] < 1 or stage["reason"].endswith(UNDONE)
     ]
 
 

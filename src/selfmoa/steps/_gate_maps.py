@@ -25,15 +25,23 @@ def known_maps(session: Judged) -> None:
 
 
 def fit_maps(session: Judged) -> None:
-    """Fit each map once, on the answers before: harmful prompts' for safety, all others' for helpfulness."""
+    """Fit each map once, on the first answers: harmful prompts' for safety, all others' for helpfulness.
+
+    They are those before, of a run with a safety reset those of the model before that. Without any the judges' own
+    maps are used, and nothing is kept.
+    """
     directory = session.run.directory / "evaluation"
     fresh = [make(ref, session.context) for ref in session.recipe.judges.gate.refs()]
     unfitted: list[Any] = [judge for judge in fresh if hasattr(judge, "fit")]
     if not unfitted:
         return
 
+    names = ("original", "before")
+    answers = next(filter(None, (read_records(directory / f"answers_{name}.parquet", Answer) for name in names)), None)
+    if not answers:
+        return
+
     def fitted() -> dict[str, Any]:
-        answers = read_records(directory / "answers_before.parquet", Answer) or []
         for judge in unfitted:
             judge.fit(_asked(judge.objective, answers))
         return {judge.name: session.context.state[judge.name] for judge in unfitted}

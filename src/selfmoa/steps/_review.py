@@ -33,8 +33,8 @@ def review(session: Session, rounds: int, again: int) -> StageResult:
     attacks = _missed(session, rounds, number)
     responses = answer(session, number, attacks, reviewed=True)
     judgements = judge(session, number, attacks, responses)
-    # earlier pairs make up for whichever kind is the rarer
-    rules = session.recipe.prefer.model_copy(update={"max_harmless_share": 1.0})
+    # earlier pairs make up for whichever kind is the rarer, and what is wrong with an attack only a guided answer mends
+    rules = session.recipe.prefer.model_copy(update={"max_harmless_share": 1.0, "max_guided_share": 1.0})
     pairs = prefer(session, number, attacks, responses, judgements, rules)
     facts = summarise(session, number, attacks, responses, [], pairs, None, [])
     write_json(session.run.round(number) / "summary.json", facts | _figures(session, attacks))

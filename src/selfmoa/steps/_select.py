@@ -138,7 +138,10 @@ def summarise(
         "round": number,
         "k": len(attacks),
         "kept": sum(attack.status == "kept" for attack in attacks),
-        "novel": sum(attack.status == "kept" or attack.reason.startswith("hid") for attack in asked),
+        "novel": sum(
+            (attack.status == "kept" or attack.reason.startswith("hid")) and attack.expansion != attack.seed
+            for attack in asked
+        ),
         "dropped": dict(Counter(attack.reason for attack in attacks if attack.status == "dropped")),
         "hits": len(won),
         "attack_success": proportion(len(won), len(kept)),

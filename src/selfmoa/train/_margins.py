@@ -47,7 +47,7 @@ def objective_scores(pairs: Sequence[Pair], train: Train, *, ignore_safety_on_ha
         cells = [_cell(pair, objective.name, ignore_safety_on_harmless) for pair in pairs]
         missing += sum(cell is None for cell in cells)
         columns.append(_standardised(cells) if train.loss == "scaled" else [cell or (0.0, 0.0) for cell in cells])
-    rows = list(zip(*columns, strict=True))
+    rows = list(zip(*columns, strict=True)) if columns else [()] * len(pairs)  # without objectives no margin
     return Margins(
         chosen=tuple(tuple(cell[0] for cell in row) for row in rows),
         rejected=tuple(tuple(cell[1] for cell in row) for row in rows),

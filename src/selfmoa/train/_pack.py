@@ -135,6 +135,8 @@ def can_pack(net: Any, batch: dict[str, torch.Tensor]) -> bool:
     config = net.config.get_text_config()
     if getattr(config, "sliding_window", None) or next(net.parameters()).dtype != torch.float32:
         return False
+    if getattr(config, "router_aux_loss_coef", 0):  # TRL balances experts' load by the mask of a padded batch
+        return False
     if getattr(config, "_attn_implementation", "") != "sdpa":  # others want a mask of another form
         return False
     half = len(batch["input_ids"]) // 2
