@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import SFTConfig, SFTTrainer
 
 import selfmoa
-from loop_helpers import need, need_judge_data, texts, tiny_overrides
+from loop_helpers import need, need_judge_data, never_blank, texts, tiny_overrides
 from selfmoa import recipes
 from selfmoa.bench import GateJudges
 from selfmoa.errors import UsageError
@@ -63,8 +63,12 @@ def losses(found: SFTTrainer) -> list[float]:
     return [row["loss"] for row in found.state.log_history if "loss" in row]
 
 
-def test_figures_are_logged_and_the_training_is_not_disturbed(tiny_model_dir: Path, tmp_path: Path) -> None:
+def test_figures_are_logged_and_the_training_is_not_disturbed(
+    tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     need_judge_data()
+    generate = PlainModel.generate
+    monkeypatch.setattr(PlainModel, "generate", lambda *args, **kwargs: never_blank(generate(*args, **kwargs)))
     recipe = recipes.load("demo", tiny_overrides(tmp_path, tiny_model_dir))
     plain = trainer(tiny_model_dir, tmp_path / "plain")
     plain.train()
