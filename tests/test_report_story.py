@@ -13,9 +13,9 @@ import pytest
 
 from report_fixture import build_run
 from report_fixture_results import ATTACK_TEXT, SCRIPT
-from selfmoa.records import CHECKED_LATER, UNDONE
+from selfmoa.records import CHECKED_LATER, UNDONE, with_fate
 from selfmoa.report import write_report
-from selfmoa.report._load import Step, _with_fate, load_run
+from selfmoa.report._load import load_run
 from selfmoa.report._loop import pair_facts, round_rows
 from selfmoa.report._story import story
 
@@ -221,14 +221,13 @@ def test_the_page_tells_it_escaped_and_without_attacks(tmp_path: Path) -> None:
     assert SCRIPT not in html and ATTACK_TEXT not in html
 
 
-def test_what_a_check_undid_is_not_told_as_kept(tmp_path: Path) -> None:
+def test_what_a_check_undid_is_not_told_as_kept() -> None:
     """Stages wait for the review's check; what it says of the update, or of the review alone, is said of them."""
     waits = {"verdict": "accepted", "kept": True, "step": 1.0, "n_pairs": 800, "reason": CHECKED_LATER}
     undone = {"verdict": "accepted", "kept": True, "step": 0.55, "n_pairs": 90, "reason": f"fine; {UNDONE}"}
 
     def told(*stages: dict[str, Any]) -> list[tuple[Any, Any]]:
-        made = [Step(number, tmp_path, stage) for number, stage in enumerate(stages, start=1)]
-        return [(step.summary["verdict"], step.summary["step"]) for step in _with_fate(made)]
+        return [(stage["verdict"], stage["step"]) for stage in with_fate(stages)]
 
     assert told(waits, undone) == [("accepted", 0.55), ("undone", 0.0)]
     assert told(waits, {**undone, "reason": "fine"}) == [("accepted", 0.55), ("accepted", 0.55)]

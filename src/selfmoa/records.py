@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 PromptKind = Literal["attack", "benign", "borderline"]
 """attack: asks for harm. benign: harmless. borderline: harmless but shares words with attacks."""
@@ -231,7 +231,30 @@ class Dropped:
 CHECKED_LATER = "checked after the review"
 """Reason of a stage that stays as it is until the next one, whose check sees both."""
 UNDONE = "without the last review"
-"""End of the reason of a stage whose own update, a review's, is not in what was kept."""
+"""In the reason of a stage whose check left the last review's update out of what was kept."""
+
+
+def with_fate(stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Stage results (of `stage.json`, in order) with what became of them.
+
+    Verdict, kept and step of those that waited for a later check are that check's; a review that it undid is `undone`.
+    What is unfinished (empty) or still waits stays as it is.
+    """
+    told = [dict(stage) for stage in stages]
+    waiting: list[dict[str, Any]] = []
+    for row in told:
+        waiting.append(row)
+        reason = str(row.get("reason"))
+        if not row or reason.startswith(CHECKED_LATER):
+            continue
+        checked = {name: row.get(name) for name in ("verdict", "kept", "step")}
+        for one in waiting:
+            one.update(checked)
+        if UNDONE in reason:
+            last = next((one for one in reversed(waiting) if one.get("n_pairs")), row)
+            last.update(verdict="undone", kept=False, step=0.0)
+        waiting = []
+    return told
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ def load_arms(specs: Sequence[str]) -> list[Arm]:
         raise UsageError(f"{twice[0]} is named twice; give each arm once, or rename one directory.")
     for arm in arms[1:]:
         _same_prompts(arms[0], arm)
+        _same_tries(arms[0], arm)
         _same_judges(arms[0], arm)
     return arms
 
@@ -156,12 +157,6 @@ def judged(directory: Path) -> dict[str, float]:
 def _same_prompts(one: Arm, other: Arm) -> None:
     first, second = ({item.prompt_id for item in arm.items} for arm in (one, other))
     if first == second:
-        tries = [max((item.attempts for item in arm.items), default=0) for arm in (one, other)]
-        if all(tries) and tries[0] != tries[1]:
-            raise UsageError(
-                f"{one.name} was asked {tries[0]} times a prompt and {other.name} {tries[1]} times; more tries succeed "
-                "more often. Evaluate both with the same evaluate.attempts."
-            )
         return
     parts = [
         f"{len(ids)} only in {arm.name} (e.g. {', '.join(sorted(ids)[:3])})"
@@ -172,6 +167,15 @@ def _same_prompts(one: Arm, other: Arm) -> None:
         f"{one.name} and {other.name} answered different prompts: {'; '.join(parts)}. Evaluate both on the same sets "
         "(same recipe and seed), or pool runs of one recipe with different seeds (--pool)."
     )
+
+
+def _same_tries(one: Arm, other: Arm) -> None:
+    tries = [max((item.attempts for item in arm.items), default=0) for arm in (one, other)]
+    if all(tries) and tries[0] != tries[1]:
+        raise UsageError(
+            f"{one.name} was asked {tries[0]} times a prompt and {other.name} {tries[1]} times; more tries succeed "
+            "more often. Evaluate both with the same evaluate.attempts."
+        )
 
 
 def _same_judges(one: Arm, other: Arm) -> None:

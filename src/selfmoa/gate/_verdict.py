@@ -74,7 +74,7 @@ def _check(condition: Condition, metrics: Mapping[str, Mapping[str, Any]], max_u
             f"The policy names metric {condition.metric!r}, which the result does not hold."
             f"{nearest(condition.metric, list(metrics))}"
         )
-    _can_be_broken(metric, condition)
+    _require_range(metric, condition)
     found = _figure(metric, condition)
     value, low, high = (found.get(key) for key in ("value", "low", "high"))
     n = int(found.get("n") or 0)
@@ -96,7 +96,7 @@ def _check(condition: Condition, metrics: Mapping[str, Mapping[str, Any]], max_u
     return Checked(condition, "inconclusive", **told, reason=f"n = {n} is too small: {shown}; {more}", n_needed=needed)
 
 
-def _can_be_broken(metric: Mapping[str, Any], condition: Condition) -> None:
+def _require_range(metric: Mapping[str, Any], condition: Condition) -> None:
     """Raise `UsageError` for a limit that no share or score can break, such as 10 for 10 %."""
     least = -1.0 if condition.of == "change" else 0.0
     if metric.get("unit") in ("share", "score") and not least <= condition.limit <= 1.0:

@@ -46,9 +46,12 @@ def conversation(
 
 
 def markers(tokenizer: Any, *templates: str) -> tuple[str, ...]:
-    """Delimiters that only the judge's prompt may write: special tokens, and <...> or [INST] in its templates."""
+    """Delimiters that only the judge's prompt may write: special tokens, and <...> or [INST] in its templates.
+
+    The tokenizer's chat template is one of them.
+    """
     special = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
-    written = (mark for template in templates for mark in _MARKER.findall(template))
+    written = (mark for template in (*templates, str(tokenizer.chat_template)) for mark in _MARKER.findall(template))
     return tuple(sorted({mark for mark in (*special, *written) if len(mark) > 2}))
 
 

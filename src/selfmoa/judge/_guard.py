@@ -106,7 +106,7 @@ class Guard(Hosted):
     def _read(self, items: Sequence[Item], policy: str) -> tuple[np.ndarray, np.ndarray]:
         """(log-odds of safe, mass of the labels), one an item."""
         net, tokenizer = self._open()
-        marks = markers(tokenizer, self._options.template, self._options.published, str(tokenizer.chat_template))
+        marks = markers(tokenizer, self._options.template, self._options.published)
         texts = [self._prompt(tokenizer, item, policy, marks) for item in items]
         labels = list(self._options.labels)
         for place, lead in enumerate(self._options.lead):

@@ -13,9 +13,12 @@ __all__ = ["kin", "kin_notes"]
 
 def kin(ref: JudgeRef) -> str:
     """The model that a judge reads, or its own name where it shares none."""
+    if named := model_read(ref):
+        return named
+    if ref.name in ABOUT:
+        return ABOUT[ref.name].kin or ref.name
     preset = preset_note(ref.name)
-    own = ABOUT[ref.name].kin if ref.name in ABOUT else same_model(preset.model) if preset and preset.model else ""
-    return model_read(ref) or own or ref.name
+    return same_model(preset.model) if preset and preset.model else ref.name
 
 
 def kin_notes(judges: Judges) -> list[str]:

@@ -86,7 +86,7 @@ class ScalarJudge(Hosted):
 
         net, tokenizer = self._open()
         tokenizer.truncation_side = "left"
-        marks = markers(tokenizer, str(tokenizer.chat_template))
+        marks = markers(tokenizer)
         tokens = tokenizer(
             [self._text(tokenizer, item, marks) for item in items],
             padding=True,

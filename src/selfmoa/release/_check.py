@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from selfmoa import api, compare, recipes, suites
+from selfmoa import api, assets, compare, recipes, suites
 from selfmoa.bench import answers, plain_json
 from selfmoa.recipe import CapabilitySet, Recipe
 from selfmoa.run import Progress, Run, aligned_model, open_run, write_text
@@ -75,8 +74,7 @@ def _in_memory(recipe: Recipe, run: Path, out: Path, progress: Literal["auto", "
     opened = _opened(recipe, out, progress)
     session = steps.prepare_evaluation(opened, suite=True, trained_in=run, cache=api.answer_cache())
     session.model.load_role("target", run / "adapter")
-    weights = (run / "adapter" / "adapter_model.safetensors").read_bytes()
-    opened.update_manifest(adapter_sha256=hashlib.sha256(weights).hexdigest())
+    opened.update_manifest(adapter_sha256=assets.file_hash(run / "adapter" / "adapter_model.safetensors"))
     steps.measure(session, "after")
     return session
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from selfmoa import api, assets
 from selfmoa.errors import GateFailed, RefusedError, StorageError, UsageError
-from selfmoa.records import CHECKED_LATER
+from selfmoa.records import with_fate
 from selfmoa.release._check import check_copies, told
 from selfmoa.run import RESET, RESET_MARK, aligned_model, read_json, require_base, resets, write_json, write_text
 
@@ -65,18 +65,9 @@ def export(
 
 
 def kept_stages(run: Path) -> int:
-    """How many alignment stages of a run kept a share of their update; 0 = the model is its base.
-
-    Those before a review wait for its check, and fall with it.
-    """
-    kept = waiting = 0
-    for path in sorted(run.glob("stage_*/stage.json")):
-        stage = read_json(path) or {}
-        if stage.get("kept") and str(stage.get("reason")).startswith(CHECKED_LATER):
-            waiting += 1
-        else:
-            kept, waiting = kept + (waiting + 1 if stage.get("kept") else 0), 0
-    return kept + waiting
+    """How many alignment stages of a run kept a share of their update; 0 = the model is its base."""
+    stages = with_fate([read_json(path) or {} for path in sorted(run.glob("stage_*/stage.json"))])
+    return sum(bool(stage.get("kept")) for stage in stages)
 
 
 def require_run(directory: Path) -> None:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from selfmoa.errors import UsageError
-from selfmoa.records import CHECKED_LATER, UNDONE
+from selfmoa.records import with_fate
 
 __all__ = ["RunData", "Step", "load_run", "read_lines", "read_rows"]
 
@@ -78,7 +78,9 @@ def load_run(directory: Path) -> RunData:
     run.published = _object(run, "published.json") if (run.directory / "published.json").is_file() else {}
     run.judges = _judges(run)
     run.rounds = _steps(run, "round", "summary.json")
-    run.stages = _with_fate(_steps(run, "stage", "stage.json"))
+    stages = _steps(run, "stage", "stage.json")
+    fates = with_fate([step.summary for step in stages])
+    run.stages = [replace(step, summary=fate) for step, fate in zip(stages, fates, strict=True)]
     return run
 
 
@@ -155,22 +157,3 @@ def _steps(run: RunData, kind: str, summary: str) -> list[Step]:
     if not steps and (run.recipe.get("loop") or {}).get("n_rounds") != 0:
         run.note(f"{kind}_01/")
     return sorted(steps, key=lambda step: step.number)
-
-
-def _with_fate(stages: list[Step]) -> list[Step]:
-    """Stages with what became of them: those before a review wait for its check, which may undo the review alone."""
-    told = [dict(step.summary) for step in stages]
-    waiting: list[dict[str, Any]] = []
-    for row in told:
-        waiting.append(row)
-        reason = str(row.get("reason"))
-        if not row or reason.startswith(CHECKED_LATER):
-            continue
-        checked = {name: row.get(name) for name in ("verdict", "kept", "step")}
-        for one in waiting:
-            one.update(checked)
-        if reason.endswith(UNDONE):
-            last = next((one for one in reversed(waiting) if one.get("n_pairs")), row)
-            last.update(verdict="undone", kept=False, step=0.0)
-        waiting = []
-    return [replace(step, summary=row) for step, row in zip(stages, told, strict=True)]

@@ -335,8 +335,8 @@ def _measure(session: Session, prompts: Sequence[Prompt], texts: Sequence[str]) 
         refused = None if refusal.value is None else refusal_class(refusal.value)
         known = refused is not None and coherence.value is not None
         useful = (coherence.value if refused == "compliance" else 0.0) if known else None
-        if not text.strip():
-            useful = 0.0  # no refusal, and of no use: a model that has gone silent must not pass
+        if not text.strip():  # no refusal, and of no use: a model that has gone silent must not pass
+            useful = 0.0
         answers.append(
             DevAnswer(
                 prompt.id,

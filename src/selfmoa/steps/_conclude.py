@@ -13,7 +13,7 @@ from selfmoa import assets, bench, instructions
 from selfmoa.bench import Estimate, Measured
 from selfmoa.errors import UsageError
 from selfmoa.judge import Evaluator, Item, card, kin_notes
-from selfmoa.records import UNDONE, Attack, Pair, Score
+from selfmoa.records import Attack, Pair, Score, with_fate
 from selfmoa.run import read_json, read_records, write_json, write_records, write_table
 from selfmoa.steps import _capability, _preferences, _prompts
 from selfmoa.steps._judge import safety_between_models
@@ -101,7 +101,7 @@ def _original(session: Evaluation) -> dict[str, Any]:
 
 def _stage_notes(session: Session) -> list[str]:
     """What a reader must know of stages that were not plainly accepted."""
-    found = [read_json(path) for path in sorted(session.run.directory.glob("stage_*/stage.json"))]
+    found = with_fate([read_json(path) or {} for path in sorted(session.run.directory.glob("stage_*/stage.json"))])
     if not found and not session.recipe.loop.n_rounds:
         system = session.recipe.evaluate.system
         told = "The model is given a system prompt after, not before. " if system else ""
@@ -111,7 +111,7 @@ def _stage_notes(session: Session) -> list[str]:
     return [
         f"Stage {stage['stage']} was {stage['verdict']}, {stage['step']:.0%} of its update was kept: {stage['reason']}"
         for stage in found
-        if stage["verdict"] != "accepted" or 0 < stage["step"] < 1 or stage["reason"].endswith(UNDONE)
+        if stage["verdict"] != "accepted" or stage["step"] < 1
     ]
 
 

@@ -133,15 +133,13 @@ def summarise(
     kept = [attack for attack in asked if attack.status == "kept"]
     to_rewrite = [attack for attack in asked if attack.rewriting_asked]
     entered = 0 if session.recipe.attack.static else len(_rewritten(won))
-    hidden = [attack for attack in asked if not attack.plain and (attack in kept or attack.reason.startswith("hid"))]
+    written = [attack for attack in asked if attack.status == "kept" or attack.reason.startswith("hid")]
+    hidden = [attack for attack in written if not attack.plain]
     return {
         "round": number,
         "k": len(attacks),
         "kept": sum(attack.status == "kept" for attack in attacks),
-        "novel": sum(
-            (attack.status == "kept" or attack.reason.startswith("hid")) and attack.expansion != attack.seed
-            for attack in asked
-        ),
+        "novel": sum(attack.expansion != attack.seed for attack in written),
         "dropped": dict(Counter(attack.reason for attack in attacks if attack.status == "dropped")),
         "hits": len(won),
         "attack_success": proportion(len(won), len(kept)),

@@ -75,10 +75,11 @@ def run_study(
     summaries = {
         run.directory.name: summarise(run.directory, run.arm, run.seed) for run in runs if run.status == "finished"
     }
-    for path in (out / "summaries").glob("*.json"):  # of arms that failed now, or that the study has no more
-        path.unlink()
     for name, summary in summaries.items():
         write_json(out / "summaries" / f"{name}.json", summary)
+    for path in (out / "summaries").glob("*.json"):
+        if path.stem not in summaries:  # of an arm that failed now, or that the study has no more
+            path.unlink()
     result = StudyResult(study, out, tuple(runs), tuple(summaries.values()), smoke)
     write_json(out / "study.json", {**_told(study, smoke), "runs": [_row(run) for run in runs]})
     return result

@@ -122,9 +122,8 @@ _UNCHANGED: Summary = {"value": 0.0, "low": 0.0, "high": 0.0, "detectable": None
 
 
 def _cell(figures: Sequence[Summary], unit: str, *, brief: bool) -> str:
-    changes = [figure.get("change", _UNCHANGED) for figure in figures]
-    if all(change is _UNCHANGED for change in changes):
-        changes = []
+    changed = any("change" in figure for figure in figures)
+    changes = [figure.get("change", _UNCHANGED) for figure in figures if changed]
     value = _spread(figures, unit, bounds=not (brief and changes))
     if not value:
         return "–"
