@@ -171,6 +171,7 @@ def test_every_family_with_and_without_a_template(
     assert text.count("be careful") == 1 and "the question" in text
     assert text.index("be careful") < text.index("the question")
     assert ("no chat template" in caplog.text) is not chat
+    assert chat or text[-1].isspace(), "what follows must begin as an answer that is trained on begins"
     requests = [Request(user="q"), Request(user="a longer question", system="be careful")]
     made = model.generate(requests, WARM, role="target", seed=1)
     assert len(made) == 2 and all(item.n_tokens <= 8 for item in made)

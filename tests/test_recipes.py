@@ -16,8 +16,7 @@ from selfmoa.recipe import Recipe
 
 BUDGETS = ["medium", "large"]
 PAPER = ["paper/gemma-2-2b-it", "paper/gemma-3-1b-it", "paper/llama-3.2-1b", "paper/qwen2.5-1.5b"]
-
-
+MEASURED = ["train.loss_type=[robust]", "train.label_smoothing=measured"]
 BASELINES = [
     f"baselines/{name}"
     for name in (
@@ -316,6 +315,8 @@ def test_shipped_recipes_have_one_parent_at_the_most() -> None:
         (["train.validation_fraction=1.0"], "train.validation_fraction"),
         (["model.trust_remote_code=true"], "trust_remote_code"),
         (["name=../elsewhere"], "name"),
+        ([*MEASURED, "prefer.perturbations=[]"], "own pairs that prefer.perturbations turn"),
+        ([*MEASURED, "prefer.pairing=paper"], "got pairing 'paper'"),
     ],
 )
 def test_contradictions_are_refused_when_the_recipe_is_read(overrides: list[str], message: str) -> None:
@@ -324,7 +325,7 @@ def test_contradictions_are_refused_when_the_recipe_is_read(overrides: list[str]
 
 
 def test_label_smoothing_may_be_measured() -> None:
-    recipe = recipes.with_overrides(Recipe(name="x"), ["train.loss_type=[robust]", "train.label_smoothing=measured"])
+    recipe = recipes.with_overrides(Recipe(name="x"), MEASURED)
     assert recipe.train.label_smoothing == "measured"
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from report_fixture import build_run
 from report_fixture_results import ATTACK_TEXT, BIDI, SCRIPT, UNSAFE_TEXT
+from selfmoa.cli._runs import report
 from selfmoa.errors import UsageError
 from selfmoa.report import write_evaluation, write_report
 
@@ -52,6 +53,13 @@ def html(built: Path) -> str:
 def run_dir(built: Path, tmp_path: Path) -> Path:
     """A copy that a test may damage."""
     return Path(shutil.copytree(built, tmp_path / "run"))
+
+
+def test_a_run_whose_adapter_is_gone_keeps_its_page(run_dir: Path) -> None:
+    """The command took it for an evaluation and wrote over its report."""
+    shutil.rmtree(run_dir / "adapter", ignore_errors=True)
+    report(run_dir)
+    assert "The loop, round by round" in (run_dir / "report.html").read_text(encoding="utf-8")
 
 
 def test_every_element_is_there(html: str) -> None:

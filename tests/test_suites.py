@@ -13,7 +13,7 @@ import pytest
 from loop_helpers import need
 from selfmoa import assets, suites
 from selfmoa.assets import _sets, load_table, set_definitions
-from selfmoa.bench import EvaluationSets, answer_batch, build_sets
+from selfmoa.bench import EvaluationSets, answer_batch, build_sets, check_disjoint
 from selfmoa.errors import AssetError, UsageError
 from selfmoa.generate import ScriptedGenerator
 from selfmoa.recipe import DataRef, EvalSet, Evaluate
@@ -189,6 +189,16 @@ def test_a_wrapped_prompt_that_does_not_fit_is_left_out_and_named() -> None:
     found = built("path:t.csv", fits=lambda prompt: not (prompt.parent and "Describe" in prompt.text))
     assert len(found.harmful) == 5 and all("Explain" in prompt.text for prompt in found.harmful)
     assert found.removed_counts()["harmful"] == {"longer than this model's context allows": 5}
+    with pytest.raises(UsageError, match=r"0 prompts are left.*10 longer than this model's context"):
+        built("path:t.csv", fits=lambda prompt: not prompt.parent)
+
+
+def test_wrapped_prompts_are_held_apart_by_what_they_ask_and_not_by_their_wrapping() -> None:
+    sets = built("path:t.csv")
+    request = sets.harmful[0].request
+    assert request in sets.texts() and not any(text.startswith("Play a part.") for text in sets.texts())
+    touches = check_disjoint(sets, {"trained pairs": [request], "elsewhere": ["Play a part. Sing. Stay."]})
+    assert [(touch.prompt_id, touch.by) for touch in touches] == [(sets.harmful[0].id, "trained pairs")]
 
 
 def test_each_wrapping_has_prompts_of_its_own_from_every_source() -> None:

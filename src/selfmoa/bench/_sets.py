@@ -69,8 +69,8 @@ class EvaluationSets:
         return [(name, prompt) for name in _ASKED for prompt in getattr(self, name)]
 
     def texts(self) -> list[str]:
-        """Every prompt's text, e.g. for a `Fence` or for what no judge may be trained on."""
-        return [prompt.text for _, prompt in self.prompts()]
+        """Every prompt's plain request, e.g. for a `Fence` or for what no judge may be trained on."""
+        return [_plain(prompt) for _, prompt in self.prompts()]
 
     def removed_counts(self) -> dict[str, dict[str, int]]:
         """Set -> reason -> number of prompts left out."""
@@ -114,6 +114,8 @@ def build_sets(
         drawn[name] = tuple(prompt for prompt in wrapped if prompt.id not in long)
         without += [(prompt, _TOO_LONG) for prompt in wrapped if prompt.id in long]
         removed += [Removal(name, prompt.id, prompt.source, reason) for prompt, reason in without]
+        if left and not drawn[name]:
+            raise UsageError(_too_few(name, 0, min(n, _MIN_PROMPTS), removed))
     if evaluate.pairs:
         drawn, unpaired = _with_twins(drawn, _twin_texts(evaluate, load), against, fits)
         removed += unpaired
@@ -140,12 +142,17 @@ def check_disjoint(sets: EvaluationSets, others: Mapping[str, Sequence[str]]) ->
     For the end of a run: what was generated and trained on is not known when the sets are built.
     """
     prompts = sets.prompts()
-    fence = Fence([prompt.text for _, prompt in prompts])
+    fence = Fence([_plain(prompt) for _, prompt in prompts])
     touches = []
     for by, texts in others.items():
         numbers = {number for text in dict.fromkeys(texts) for number in fence.touched(text)}
         touches += [Touch(prompts[i][0], prompts[i][1].id, by) for i in sorted(numbers)]
     return touches
+
+
+def _plain(prompt: Prompt) -> str:
+    """What is asked, out of its wrapping: by a template's words prompts would be alike, and not by their own."""
+    return prompt.request or prompt.text
 
 
 def _read(name: SetName, refs: Sequence[DataRef], load: Loader) -> list[Prompt]:

@@ -167,7 +167,8 @@ def report(
     """Write report.html and the model card again from the run directory."""
     from selfmoa.report import write_card, write_evaluation, write_report
 
-    if (run / "results.json").is_file() and not (run / "adapter").exists():  # nothing was aligned here
+    made = any(any(run.glob(part)) for part in ("adapter", "stage_*", "round_*"))
+    if (run / "results.json").is_file() and not made:  # nothing was aligned here
         say(f"Report: {write_evaluation(run)}")
         return
     say(f"Report: {write_report(run, unredacted=unredacted)}")

@@ -16,9 +16,10 @@ __all__ = ["complete", "dateless", "render", "user_turn"]
 _log = logging.getLogger("selfmoa")
 
 _FIXED_DATE = "{% macro strftime_now(format) %}January 01, 2025{% endmacro %}"
+# its end is a line's: behind "Assistant:" a model begins with " I", where a trained answer begins with "I"
 _PLAIN_TEMPLATE = (
     "{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}\n{% endfor %}"
-    "{% if add_generation_prompt %}Assistant:{% endif %}"
+    "{% if add_generation_prompt %}Assistant:\n{% endif %}"
 )
 
 

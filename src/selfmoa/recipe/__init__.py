@@ -189,6 +189,20 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _flips_can_be_measured(self) -> Recipe:
+        if self.train.label_smoothing != "measured":
+            return self
+        prefer = self.prefer
+        if not prefer.perturbations or prefer.pairing != "safe_first" or self.train.pairs:
+            raise ValueError(
+                "train.label_smoothing 'measured' is the share of the loop's own pairs that prefer.perturbations turn, "
+                f"tried with prefer.pairing 'safe_first' only; got pairing {prefer.pairing!r}, perturbations "
+                f"{list(prefer.perturbations)} and {'pairs of people' if self.train.pairs else 'pairs of the loop'}. "
+                "Give label_smoothing as a number."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _pairs_come_from_one_place(self) -> Recipe:
         if self.train.pairs and self.loop.n_rounds:
             raise ValueError(

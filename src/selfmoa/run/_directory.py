@@ -281,7 +281,7 @@ def _check_existing(recipe: Recipe, directory: Path, on_existing: OnExisting) ->
     if on_existing == "raise":
         raise RunExistsError(
             f"{directory} exists. Use --on-existing resume to go on, --on-existing overwrite to start anew, "
-            "or another --run-dir."
+            "or name another directory."
         )
     saved = directory / "recipe.yaml"
     if on_existing == "overwrite":
@@ -293,7 +293,7 @@ def _check_existing(recipe: Recipe, directory: Path, on_existing: OnExisting) ->
         return
     if not saved.is_file():
         raise RunExistsError(
-            f"{directory} holds no recipe.yaml, so there is nothing to resume. Give another --run-dir."
+            f"{directory} holds no recipe.yaml, so there is nothing to resume. Name another directory."
         )
     try:
         same = recipes.fingerprint(recipes.load(saved)) == recipes.fingerprint(recipe)
@@ -301,8 +301,8 @@ def _check_existing(recipe: Recipe, directory: Path, on_existing: OnExisting) ->
         raise RunExistsError(f"{saved} is of another version of selfmoa: {error}") from error
     if not same:
         raise RunExistsError(
-            f"{directory} is the run of another recipe (see {saved}). Resume with that recipe, or give "
-            "another --run-dir."
+            f"{directory} is the run of another recipe (see {saved}). Resume with that recipe, or name "
+            "another directory."
         )
 
 
