@@ -19,6 +19,8 @@ CHAT = "chat"
 """As `template`: the tokenizer's own chat template, a user turn and an assistant turn."""
 _FIELD = re.compile(r"\{(\w+)\}")
 _MARKER = re.compile(r"<[^<>\n]{1,40}>|\[/?[A-Z]{2,10}\]")
+_LABEL = re.compile(r"^([A-Z][\w ]{1,20}:)\s*\{", re.MULTILINE)
+"""What begins a turn in plain words, before a field: "User: {prompt}"."""
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
@@ -48,17 +50,19 @@ def conversation(
 def markers(tokenizer: Any, *templates: str) -> tuple[str, ...]:
     """Delimiters that only the judge's prompt may write: special tokens, and <...> or [INST] in its templates.
 
-    The tokenizer's chat template is one of them.
+    The tokenizer's chat template is one of them. Of the others also the words that begin a turn, at a line's beginning.
     """
     special = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
     written = (mark for template in (*templates, str(tokenizer.chat_template)) for mark in _MARKER.findall(template))
-    return tuple(sorted({mark for mark in (*special, *written) if len(mark) > 2}))
+    labels = (f"\n{label}" for template in templates for label in _LABEL.findall(template))
+    return tuple(sorted({mark for mark in (*special, *written, *labels) if len(mark) > 2}))
 
 
 def defused(text: str, marks: Iterable[str]) -> str:
-    """The text with a space after the first character of every delimiter in it: readable, but no delimiter."""
+    """The text with a space after the first letter or sign of every delimiter in it: readable, but no delimiter."""
     for mark in marks:
-        text = text.replace(mark, f"{mark[0]} {mark[1:]}")
+        first = len(mark) - len(mark.lstrip()) + 1
+        text = text.replace(mark, f"{mark[:first]} {mark[first:]}")
     return text
 
 

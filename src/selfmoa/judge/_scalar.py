@@ -70,14 +70,14 @@ class ScalarJudge(Hosted):
         ]
 
     def _text(self, tokenizer: Any, item: Item, marks: Sequence[str]) -> str:
-        prompt, response = item.prompt or "", item.response
+        prompt, response = (defused(text, marks) for text in (item.prompt or "", item.response))
         if self._options.template != CHAT:
             return fill(self._options.template, {"prompt": prompt, "response": response})
         return within(
             tokenizer,
             lambda asked, answered: conversation(tokenizer, asked, answered, more={}, asks=False),
-            defused(prompt, marks),
-            defused(response, marks),
+            prompt,
+            response,
             self._options.max_length,
         )
 
@@ -86,7 +86,7 @@ class ScalarJudge(Hosted):
 
         net, tokenizer = self._open()
         tokenizer.truncation_side = "left"
-        marks = markers(tokenizer)
+        marks = markers(tokenizer, self._options.template)
         tokens = tokenizer(
             [self._text(tokenizer, item, marks) for item in items],
             padding=True,
