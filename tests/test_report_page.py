@@ -62,6 +62,17 @@ def test_a_run_whose_adapter_is_gone_keeps_its_page(run_dir: Path) -> None:
     assert "The loop, round by round" in (run_dir / "report.html").read_text(encoding="utf-8")
 
 
+def test_a_figure_that_nobody_scored_is_an_empty_tile(run_dir: Path) -> None:
+    path = run_dir / "results.json"
+    results = json.loads(path.read_text())
+    for metric in results["metrics"]:
+        if metric["name"].startswith("helpfulness"):
+            metric.update(n=0, before=None, after=None, change=None)
+    path.write_text(json.dumps(results))
+    page = write_report(run_dir).read_text(encoding="utf-8")
+    assert page.count("Not measured") == 1 and "– <" not in page.partition('id="comparison"')[0]
+
+
 def test_every_element_is_there(html: str) -> None:
     page = Page(html)
     ids = {value for _, name, value in page.attributes if name == "id"}

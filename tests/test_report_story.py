@@ -166,6 +166,14 @@ def test_a_stage_that_was_rolled_back_kept_nothing(run_dir: Path) -> None:
     assert told(run_dir)["What the pairs taught"].endswith("Stage 1, on 1 pair, was rejected: nothing of it was kept.")
 
 
+def test_a_stage_that_could_not_be_trained_says_why(run_dir: Path) -> None:
+    failed = {"stage": 1, "verdict": "failed", "kept": False, "step": 0.0, "n_pairs": 0, "reason": "the loss is nan"}
+    (run_dir / "stage_01" / "stage.json").write_text(json.dumps(failed))
+    assert told(run_dir)["What the pairs taught"].endswith(
+        "Stage 1 could not be trained, and the model stayed as it was: the loss is nan"
+    )
+
+
 def test_a_run_without_a_stage_says_so(run_dir: Path) -> None:
     shutil.rmtree(run_dir / "stage_01")
     assert told(run_dir)["What the pairs taught"].endswith("words of ours. No stage was trained.")

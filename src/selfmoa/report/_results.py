@@ -92,6 +92,7 @@ def _metric_row(metric: Row, cards: dict[str, Row]) -> Row:
         "proxy": bool(metric.get("proxy")),
         "weak": _weak_jury(judge, cards),
         "n": integer(metric.get("n")),
+        "measured": metric.get("n") != 0,
         "unscored": integer(metric.get("unscored")),
         "any_unscored": bool(number(metric.get("unscored"))),
         "value": estimate(metric, unit),
@@ -125,7 +126,7 @@ def tiles(rows: list[Row]) -> list[Row]:
 
 def _first(rows: list[Row], names: tuple[str, ...]) -> Row | None:
     found = {row["name"]: row for row in rows}
-    return next((found[name] for name in names if name in found), None)
+    return next((found[name] for name in names if name in found and found[name]["measured"]), None)
 
 
 def judge_cards(cards: list[Row]) -> list[Row]:

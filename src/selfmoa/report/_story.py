@@ -174,6 +174,8 @@ def _stages(run: RunData) -> list[str]:
 
 
 def _stage(place: int, told: Row) -> str:
+    if told["verdict"] == "failed":
+        return f"Stage {place} could not be trained, and the model stayed as it was: {told.get('reason')}"
     step = number(told.get("step"))
     kept = "nothing of it was kept" if not told.get("kept") else f"{share(1 if step is None else step)} of it was kept"
     words = f"Stage {place}, on {count(int(number(told.get('n_pairs')) or 0), 'pair')}, was {told['verdict']}: {kept}"
