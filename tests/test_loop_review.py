@@ -56,6 +56,7 @@ def test_what_it_gets_wrong_is_trained_on_beside_earlier_pairs(recipe: selfmoa.R
     first, second = (read_json(run / f"stage_0{number}" / "stage.json") for number in (1, 2))
     assert first["reason"] == "checked after the review" and first["step"] == 1.0
     assert "refusals of harmless prompts" in second["reason"]
+    assert not any("No review" in note for note in read_json(run / "results.json")["warnings"])
     rounds = [read_records(run / f"round_0{number}" / "attacks.parquet", Attack) or [] for number in (1, 2)]
     seeds = [{attack.seed_id for attack in attacks} for attacks in rounds]
     assert not seeds[0] & seeds[1], "nothing is asked twice"
@@ -178,6 +179,8 @@ def test_after_a_stage_that_failed_nothing_is_reviewed_nor_when_it_is_read_again
     assert read_json(run / "stage_01" / "stage.json")["verdict"] == "failed"
     selfmoa.align(recipe, run_dir=run, on_existing="resume", progress="quiet")
     assert not (run / "stage_02").exists() and not (run / "round_02").exists()
+    warned = read_json(run / "results.json")["warnings"]
+    assert sum(note.startswith("No review took place") for note in warned) == 1
 
 
 def test_a_review_whose_training_fails_is_said_to_and_counts_no_pairs(

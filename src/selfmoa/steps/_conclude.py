@@ -25,6 +25,7 @@ __all__ = ["compare", "conclude", "describe", "trained_prompts"]
 
 _WEAK_AUC = 0.85
 """Below this a judge ranks one pair in seven or more the wrong way round."""
+_NO_REVIEW = "No review took place: it follows a stage after the last round, and none was left to follow."
 
 
 def conclude(session: Session) -> None:
@@ -108,11 +109,18 @@ def _stage_notes(session: Session) -> list[str]:
         return [f"{told}Nothing was trained: the recipe asks for no round."]
     if not found:
         return ["No alignment stage ran, because too few pairs were gathered: the model is unchanged."]
-    return [
+    stages = [
         f"Stage {stage['stage']} was {stage['verdict']}, {stage['step']:.0%} of its update was kept: {stage['reason']}"
         for stage in found
         if stage["verdict"] != "accepted" or stage["step"] < 1
     ]
+    loop = session.recipe.loop
+    wanted = session.recipe.review.wanted and loop.stage_at_end and loop.n_rounds
+    return [*stages, _NO_REVIEW] if wanted and not _reviewed(session.run.directory) else stages
+
+
+def _reviewed(directory: Path) -> bool:
+    return any("review" in (read_json(path) or {}) for path in directory.glob("round_*/summary.json"))
 
 
 def describe(session: Judged, *, notes: Sequence[str] = ()) -> dict[str, Any]:
