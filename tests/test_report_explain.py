@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -127,6 +128,16 @@ def test_unknown_and_ambiguous_ids(run_dir: Path) -> None:
     shared = max(firsts, key=firsts.count)
     with pytest.raises(UsageError, match=r"fits \d+ pairs"):
         explain(run_dir, shared)
+
+
+def test_a_pair_that_a_later_stage_took_along_is_told_of_both(tmp_path: Path) -> None:
+    run_dir = build_run(tmp_path / "run", rounds=1)
+    later = Path(shutil.copytree(run_dir / "stage_01", run_dir / "stage_02", dirs_exist_ok=True))
+    (later / "stage.json").write_text(json.dumps({"stage": 2, "verdict": "rejected", "kept": False, "n_pairs": 1}))
+    pair = pq.read_table(later / "pairs.parquet").to_pylist()[0]
+    found = explain(run_dir, pair["id"])["stage"]
+    assert found["stage"] == 1 and found["again"] == [{"stage": 2, "verdict": "rejected", "kept": False}]
+    assert "Trained in stage 1 (accepted, kept), again in 2 (rejected, not kept)." in explain_text(run_dir, pair["id"])
 
 
 def test_run_without_pairs(tmp_path: Path) -> None:

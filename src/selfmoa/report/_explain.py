@@ -26,7 +26,7 @@ def explain(run_dir: Path, pair_id: str) -> Row:
     its data set, where it was asked in the other form), `hit` (the reason where the attack got through), `chosen` and
     `rejected` (each `response`, `judgement` and every vote in `scores`), `bars` (what counts as safe and as unsafe,
     where the rule asks), `counterfactuals` (what would have turned the pair) and `stage` (number, verdict,
-    `margin_in_loss`), None where it was not trained on.
+    `margin_in_loss`, and under `again` later stages that took it along), None where it was not trained on.
     Raises `UsageError` for an unknown or ambiguous id.
     """
     run = load_run(Path(run_dir))
@@ -109,17 +109,26 @@ def _answer(step: Step, response_id: Any) -> Row:
 
 
 def _stage(run: RunData, pair_id: str) -> Row | None:
-    for step in run.stages:
-        for row in read_rows(step.directory / "pairs.parquet") or []:
-            if str(row.get("id")) == pair_id:
-                return {
-                    "stage": step.number,
-                    "verdict": step.summary.get("verdict"),
-                    "kept": step.summary.get("kept"),
-                    "margin_in_loss": row.get("margin_in_loss"),
-                    **_by_objective(row),
-                }
-    return None
+    """The first stage that trained on the pair, and those that did so again."""
+    trained = [
+        (step, row)
+        for step in run.stages
+        for row in read_rows(step.directory / "pairs.parquet") or []
+        if str(row.get("id")) == pair_id
+    ]
+    if not trained:
+        return None
+    (first, row), again = trained[0], trained[1:]
+    return {
+        **_fate(first),
+        "margin_in_loss": row.get("margin_in_loss"),
+        **_by_objective(row),
+        **({"again": [_fate(step) for step, _ in again]} if again else {}),
+    }
+
+
+def _fate(step: Step) -> Row:
+    return {"stage": step.number, "verdict": step.summary.get("verdict"), "kept": step.summary.get("kept")}
 
 
 def _by_objective(row: Row) -> Row:
@@ -223,10 +232,13 @@ def _counterfactual_lines(rows: list[Row]) -> list[str]:
 def _stage_lines(stage: Row | None) -> list[str]:
     if stage is None:
         return ["", "Not trained on: no stage used this pair (yet)."]
-    kept = "kept" if stage["kept"] else "not kept"
+    stages = [
+        f"{one['stage']} ({one['verdict'] or 'unfinished'}, {'kept' if one['kept'] else 'not kept'})"
+        for one in (stage, *stage.get("again", ()))
+    ]
     return [
         "",
-        f"Trained in stage {stage['stage']} ({stage['verdict'] or 'unfinished'}, {kept}).",
+        f"Trained in stage {', again in '.join(stages)}.",
         f"Margin in the loss (what the other objectives add): {_figure(stage['margin_in_loss'], 4)}",
         *(f"{_INDENT}{name:<12} {_figure(part, 4)}" for name, part in stage.get("margin_by_objective", {}).items()),
     ]
