@@ -35,7 +35,7 @@ def _seconds(recipe: Recipe, rates: Calibration = RATES) -> dict[str, float]:
 
 
 def test_every_step_of_the_loop_is_named_as_it_is_measured() -> None:
-    names = set(_seconds(recipes.load("demo", ["train.align_at=64", "review.passes=3"])))
+    names = set(_seconds(recipes.load("demo", ["loop.n_rounds=2", "train.align_at=64", "review.passes=3"])))
     rounds = {f"round {number} {part}" for number in (1, 2) for part in ("attack", "sample", "score")}
     review = {f"round {number} {part}" for number in (3, 4, 5) for part in ("try", "sample", "score")}
     assert names == rounds | review | {
@@ -63,7 +63,13 @@ def test_what_a_recipe_does_not_do_costs_nothing() -> None:
 
 
 def test_the_figures_are_the_recipes_work() -> None:
-    changes = ["attack.k=76", "generate.m=5", "generate.sampling.max_new_tokens=52", "generate.guided_drop_share=0.1"]
+    changes = [
+        "loop.n_rounds=2",
+        "attack.k=76",
+        "generate.m=5",
+        "generate.sampling.max_new_tokens=52",
+        "generate.guided_drop_share=0.1",
+    ]
     recipe = recipes.load("demo", changes)
     found = {step.name: step for step in steps_of(recipe, RATES)}
     sampled = 76 * 5 * 52 * 0.8
@@ -77,7 +83,7 @@ def test_the_figures_are_the_recipes_work() -> None:
     longer = _seconds(recipes.load("demo", ["loop.n_rounds=4"]))
     assert sum(longer.values()) > 1.3 * sum(_seconds(recipe).values())
     most, none = (
-        _seconds(recipes.load("demo", ["review.passes=3", *(f"review.{name}=0" for name in names)]))
+        _seconds(recipes.load("demo", ["loop.n_rounds=2", "review.passes=3", *(f"review.{name}=0" for name in names)]))
         for names in ((), BOTH)
     )
     reviews = {f"round {number} {part}" for number in (3, 4, 5) for part in ("try", "sample", "score")}
