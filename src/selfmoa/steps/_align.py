@@ -215,6 +215,7 @@ def _accept(
         return _result(session, **facts, verdict="accepted", kept=True, step=1.0, reason=CHECKED_LATER)
     if not settings.check or not session.material.dev:
         return _result(session, **facts, verdict="accepted", kept=True, step=1.0, reason="no stage check")
+    session.context.memory.clear()  # once: what the shares answer alike is read once
     session.unaligned = session.unaligned or _dev_answers(session, "before")
     candidates = _candidates(settings.steps, snapshot(session.model, "target"), unreviewed)
     candidate, check = _searched(session, candidates, entering)
@@ -323,7 +324,6 @@ def _dev_texts(session: Session, name: str) -> list[str]:
 
 
 def _measure(session: Session, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[DevAnswer]:
-    session.context.memory.clear()
     items = [Item(prompt.id, prompt.text, text, prompt.kind) for prompt, text in zip(prompts, texts, strict=True)]
     refusals = session.judges.refusal.score(items)
     coherences = session.judges.coherence.score(items)
