@@ -28,6 +28,7 @@ RATES = Calibration(
 
 
 BOTH = ("n_harmful", "n_harmless")
+TWO_ROUNDS = ["loop.n_rounds=2", "review={n_harmful: 200, n_harmless: 300, passes: 3}"]
 
 
 def _seconds(recipe: Recipe, rates: Calibration = RATES) -> dict[str, float]:
@@ -35,7 +36,7 @@ def _seconds(recipe: Recipe, rates: Calibration = RATES) -> dict[str, float]:
 
 
 def test_every_step_of_the_loop_is_named_as_it_is_measured() -> None:
-    names = set(_seconds(recipes.load("demo", ["loop.n_rounds=2", "train.align_at=64", "review.passes=3"])))
+    names = set(_seconds(recipes.load("demo", [*TWO_ROUNDS, "train.align_at=64"])))
     rounds = {f"round {number} {part}" for number in (1, 2) for part in ("attack", "sample", "score")}
     review = {f"round {number} {part}" for number in (3, 4, 5) for part in ("try", "sample", "score")}
     assert names == rounds | review | {
@@ -83,8 +84,7 @@ def test_the_figures_are_the_recipes_work() -> None:
     longer = _seconds(recipes.load("demo", ["loop.n_rounds=4"]))
     assert sum(longer.values()) > 1.3 * sum(_seconds(recipe).values())
     most, none = (
-        _seconds(recipes.load("demo", ["loop.n_rounds=2", "review.passes=3", *(f"review.{name}=0" for name in names)]))
-        for names in ((), BOTH)
+        _seconds(recipes.load("demo", [*TWO_ROUNDS, *(f"review.{name}=0" for name in names)])) for names in ((), BOTH)
     )
     reviews = {f"round {number} {part}" for number in (3, 4, 5) for part in ("try", "sample", "score")}
     assert most.keys() - none.keys() == reviews | {f"stage {number} train" for number in (2, 3, 4)}

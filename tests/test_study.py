@@ -52,8 +52,10 @@ def test_a_smoke_study_has_the_sizes_of_smoke_and_never_larger_ones() -> None:
     found = study.load_study("main", smoke=True)
     smoke = recipes.load("smoke")
     ours = study.arm_recipe(found, found.arms[2], 0, smoke=True)
-    assert (ours.attack, ours.stage) == (smoke.attack, smoke.stage)
-    assert ours.generate == smoke.generate.model_copy(update={"m": recipes.load("demo").generate.m})
+    demo = recipes.load("demo")
+    assert ours.attack == smoke.attack and not ours.review.wanted
+    assert ours.stage == smoke.stage.model_copy(update={"tolerance": demo.stage.tolerance}), "that is no size"
+    assert ours.generate == smoke.generate.model_copy(update={"m": demo.generate.m})
     original = study.arm_recipe(found, found.arms[0], 0, smoke=True)
     assert original.loop.n_rounds == 0 and original.evaluate.harmful.n == 12
     assert study.arm_recipe(found, found.arms[4], 0, smoke=True).loop.max_pairs == 24
@@ -109,7 +111,6 @@ def test_arms_share_what_is_equal_and_one_that_fails_stops_no_other(
     need_judge_data()
     overrides = [one for one in tiny_overrides(tmp_path, tiny_model_dir) if not one.startswith("loop.n_rounds")]
     overrides += ["judges.watch=[]", "stage.steps=[1.0]", "attack.min_harm=0", "prefer.perturbations=[]"]
-    overrides += ["review.n_harmful=0", "review.n_harmless=0"]  # it asks every seed; then static has too few
     pairing = ["prefer.pairing=paper", "loop.n_rounds=1", "train.align_at=100"]
     arms = [
         ORIGINAL,
