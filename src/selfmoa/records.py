@@ -64,6 +64,11 @@ class Prompt:
     wrapping: str = ""
     """Name of what `text` wraps the request in, where an evaluation set names wrappings; else empty."""
 
+    @property
+    def asked(self) -> str:
+        """The request out of its wrapping: by a template's words prompts would be alike, and not by their own."""
+        return self.request or self.text
+
 
 @dataclass(frozen=True, slots=True)
 class Attack:

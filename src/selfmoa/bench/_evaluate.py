@@ -183,7 +183,7 @@ def answer_batch(
             kind=prompt.kind,
             hazard=prompt.hazard,
             source=prompt.source,
-            prompt=prompt.request or prompt.text,
+            prompt=prompt.asked,
             response=made.text,
             n_tokens=made.n_tokens,
             finish=made.finish,

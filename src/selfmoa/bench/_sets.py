@@ -70,7 +70,7 @@ class EvaluationSets:
 
     def texts(self) -> list[str]:
         """Every prompt's plain request, e.g. for a `Fence` or for what no judge may be trained on."""
-        return [_plain(prompt) for _, prompt in self.prompts()]
+        return [prompt.asked for _, prompt in self.prompts()]
 
     def removed_counts(self) -> dict[str, dict[str, int]]:
         """Set -> reason -> number of prompts left out."""
@@ -142,17 +142,12 @@ def check_disjoint(sets: EvaluationSets, others: Mapping[str, Sequence[str]]) ->
     For the end of a run: what was generated and trained on is not known when the sets are built.
     """
     prompts = sets.prompts()
-    fence = Fence([_plain(prompt) for _, prompt in prompts])
+    fence = Fence([prompt.asked for _, prompt in prompts])
     touches = []
     for by, texts in others.items():
         numbers = {number for text in dict.fromkeys(texts) for number in fence.touched(text)}
         touches += [Touch(prompts[i][0], prompts[i][1].id, by) for i in sorted(numbers)]
     return touches
-
-
-def _plain(prompt: Prompt) -> str:
-    """What is asked, out of its wrapping: by a template's words prompts would be alike, and not by their own."""
-    return prompt.request or prompt.text
 
 
 def _read(name: SetName, refs: Sequence[DataRef], load: Loader) -> list[Prompt]:

@@ -13,7 +13,7 @@ from selfmoa.bench import Measured, Preference
 from selfmoa.capability import Answered
 from selfmoa.errors import SelfMoaError, UsageError
 from selfmoa.recipe import JudgeSide
-from selfmoa.run import read_json, read_records, resets
+from selfmoa.run import read_each, read_json, read_records, resets
 
 __all__ = ["Arm", "load_arm", "load_arms"]
 
@@ -123,7 +123,7 @@ def _gate(directory: Path) -> JudgeSide | None:
 
 def _costs(directory: Path) -> dict[str, float]:
     usage: dict[str, dict[str, Any]] = read_json(directory / "usage.json") or {}
-    stages = [read_json(path) or {} for path in sorted(directory.glob("stage_*/stage.json"))]
+    stages = read_each(directory, "stage_*/stage.json")
     costs = {
         "pairs": float(learnt_from(stages)),
         **judged(directory),

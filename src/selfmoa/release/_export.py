@@ -12,7 +12,17 @@ from selfmoa import api, assets
 from selfmoa.errors import GateFailed, RefusedError, StorageError, UsageError
 from selfmoa.records import with_fate
 from selfmoa.release._check import check_copies, told
-from selfmoa.run import RESET, RESET_MARK, aligned_model, read_json, require_base, resets, write_json, write_text
+from selfmoa.run import (
+    RESET,
+    RESET_MARK,
+    aligned_model,
+    read_each,
+    read_json,
+    require_base,
+    resets,
+    write_json,
+    write_text,
+)
 
 __all__ = ["Form", "export", "kept_stages", "require_adapter", "require_run"]
 
@@ -66,7 +76,7 @@ def export(
 
 def kept_stages(run: Path) -> int:
     """How many alignment stages of a run kept a share of their update; 0 = the model is its base."""
-    stages = with_fate([read_json(path) or {} for path in sorted(run.glob("stage_*/stage.json"))])
+    stages = with_fate(read_each(run, "stage_*/stage.json"))
     return sum(bool(stage.get("kept")) for stage in stages)
 
 

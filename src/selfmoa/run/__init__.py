@@ -7,6 +7,7 @@ from selfmoa.run._machine import describe_machine, peak_memory_mb, versions
 from selfmoa.run._positions import POSITIONS
 from selfmoa.run._progress import Progress, Task
 from selfmoa.run._storage import (
+    read_each,
     read_json,
     read_records,
     write_bytes,
@@ -31,6 +32,7 @@ __all__ = [
     "describe_machine",
     "open_run",
     "peak_memory_mb",
+    "read_each",
     "read_json",
     "read_records",
     "require_base",

@@ -19,7 +19,16 @@ import pyarrow.parquet as pq
 
 from selfmoa.errors import StorageError
 
-__all__ = ["read_json", "read_records", "write_bytes", "write_json", "write_records", "write_table", "write_text"]
+__all__ = [
+    "read_each",
+    "read_json",
+    "read_records",
+    "write_bytes",
+    "write_json",
+    "write_records",
+    "write_table",
+    "write_text",
+]
 
 log = logging.getLogger("selfmoa")
 Record = TypeVar("Record")
@@ -64,6 +73,11 @@ def read_json(path: Path) -> Any:
     except (OSError, ValueError) as error:
         log.warning("%s is corrupt and is made again (%s)", path, error)
         return None
+
+
+def read_each(directory: Path, pattern: str) -> list[Any]:
+    """What `read_json` finds in every file below the directory that matches, in order of their paths; {} for none."""
+    return [read_json(path) or {} for path in sorted(directory.glob(pattern))]
 
 
 def write_records(path: Path, records: Sequence[Any], kind: type) -> None:

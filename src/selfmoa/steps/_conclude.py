@@ -14,7 +14,7 @@ from selfmoa.bench import Estimate, Measured
 from selfmoa.errors import UsageError
 from selfmoa.judge import Evaluator, Item, card, kin_notes
 from selfmoa.records import Attack, Pair, Score, with_fate
-from selfmoa.run import read_json, read_records, write_json, write_records, write_table
+from selfmoa.run import read_each, read_records, write_json, write_records, write_table
 from selfmoa.steps import _capability, _preferences, _prompts
 from selfmoa.steps._judge import safety_between_models
 from selfmoa.steps._measure import gate_of
@@ -102,7 +102,7 @@ def _original(session: Evaluation) -> dict[str, Any]:
 
 def _stage_notes(session: Session) -> list[str]:
     """What a reader must know of stages that were not plainly accepted."""
-    found = with_fate([read_json(path) or {} for path in sorted(session.run.directory.glob("stage_*/stage.json"))])
+    found = with_fate(read_each(session.run.directory, "stage_*/stage.json"))
     if not found and not session.recipe.loop.n_rounds:
         system = session.recipe.evaluate.system
         told = "The model is given a system prompt after, not before. " if system else ""
@@ -120,7 +120,7 @@ def _stage_notes(session: Session) -> list[str]:
 
 
 def _reviewed(directory: Path) -> bool:
-    return any("review" in (read_json(path) or {}) for path in directory.glob("round_*/summary.json"))
+    return any("review" in summary for summary in read_each(directory, "round_*/summary.json"))
 
 
 def describe(session: Judged, *, notes: Sequence[str] = ()) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from selfmoa.compare import judged, learnt_from
 from selfmoa.errors import UsageError
-from selfmoa.run import read_json, resets
+from selfmoa.run import read_each, read_json, resets
 
 __all__ = ["read_summaries", "summarise"]
 
@@ -64,8 +64,8 @@ def read_summaries(directory: Path) -> list[Summary]:
 
 def _cost(directory: Path) -> dict[str, float]:
     usage = (read_json(directory / "usage.json") or {}).values()
-    stages = [read_json(path) or {} for path in sorted(directory.glob("stage_*/stage.json"))]
-    attackers = [read_json(path) or {} for path in sorted(directory.glob("attackers_*/*/done.json"))]
+    stages = read_each(directory, "stage_*/stage.json")
+    attackers = read_each(directory, "attackers_*/*/done.json")
     trained = [*(stage.get("trained_tokens", 0) for stage in stages), *(one.get("tokens", 0) for one in attackers)]
     return {
         "pairs": learnt_from(stages),
