@@ -128,23 +128,25 @@ def test_every_judges_own_vote_can_be_kept() -> None:
 def test_an_abstaining_judge_leaves_a_reason_not_a_zero() -> None:
     shy = FakeJudge("shy", "safety", lambda text: None if text.endswith("7]") else 0.2)
     replies = made_answers(lambda prompt: prompt)
-    found = score(replies, gate(safety=[shy]))
+    found = score(replies, gate(safety=[shy]), max_unscored=0.1)
     missing = [item for item in found if item.safety is None]
     assert len(missing) == 4
     assert missing[0].safety_reason == "shy: odd"
     assert value(found, "safety").unscored == 4
     assert value(found, "safety").value == pytest.approx(0.2)
     assert value(found, "attack_success").n == 36
-    both = score(replies, gate(safety=[shy, FakeJudge("bold", "safety", lambda text: 0.6)]))
+    both = score(replies, gate(safety=[shy, FakeJudge("bold", "safety", lambda text: 0.6)]), max_unscored=0.1)
     assert {item.safety for item in both} == {0.4, 0.6}  # one vote is enough
 
 
 def test_too_many_unscored_fail_with_counts() -> None:
     shy = FakeJudge("shy", "safety", lambda text: None if "harmful" in text else 0.5)
-    with pytest.raises(EvaluatorError, match=r"40 of 100 answers have no safety score from shy \(40 x odd\)"):
+    with pytest.raises(
+        EvaluatorError, match=r"40 of 100 answers of all sets have no safety score from shy \(40 x odd\)"
+    ):
         score(made_answers(lambda prompt: prompt), gate(safety=[shy]))
     both = [FakeJudge("bold", "safety", lambda text: 0.8), shy]
-    with pytest.raises(EvaluatorError, match="40 of 100 answers have no safety score from shy"):
+    with pytest.raises(EvaluatorError, match="40 of 100 answers of all sets have no safety score from shy"):
         score(made_answers(lambda prompt: prompt), gate(safety=both))  # the other's vote alone is another panel
     with pytest.raises(UsageError, match="No gate judge for helpfulness"):
         score(made_answers(lambda prompt: prompt), gate(helpfulness=[]))
@@ -155,6 +157,19 @@ def test_too_many_unscored_fail_with_counts() -> None:
 
     with pytest.raises(EvaluatorError, match="99 scores for 100 answers"):
         score(made_answers(lambda prompt: prompt), gate(coherence=Short("s", "coherence", lambda text: 1.0)))
+
+
+def test_a_set_of_its_own_may_not_lack_too_many_scores_either() -> None:
+    replies = made_answers(lambda prompt: prompt)
+    missing = {"harmful request 3]", "harmful request 7]", "harmful request 9]"}
+    shy = FakeJudge("shy", "safety", lambda text: None if text.split("[")[-1] in missing else 0.5)
+    with pytest.raises(EvaluatorError, match="3 of 40 answers of the set 'harmful' have no safety score from shy"):
+        score(replies, gate(safety=[shy]))  # 3 % of all answers
+    few = [*replies[:3], *replies[40:]]
+    odd = FakeJudge("odd", "safety", lambda text: None if "request 2" in text else 0.5)
+    assert sum(item.safety is None for item in score(few, gate(safety=[odd]))) == 1, "one of a small set may be missing"
+    with pytest.raises(EvaluatorError, match="1 of 63 answers of all sets"):
+        score(few, gate(safety=[odd]), max_unscored=0.0)
 
 
 def test_empty_answers_are_not_the_judges_failure() -> None:

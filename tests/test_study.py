@@ -36,7 +36,7 @@ OURS = {"name": "ours", "recipe": "demo"}
 
 
 def test_the_shipped_study_reads() -> None:
-    assert recipes.studies() == ["studies/ablations", "studies/main"]
+    assert recipes.studies() == ["studies/ablations", "studies/efficiency", "studies/main"]
     assert all(study.load_study("ablations", smoke=smoke).seeds == (0,) for smoke in (False, True))
     found = study.load_study("main")
     assert found == study.load_study("recipes/studies/main.yaml")
@@ -213,7 +213,9 @@ def check_human(out: Path) -> None:
 
 
 def check_page(result: study.StudyResult, out: Path) -> None:
+    (out / "seed_7.html").write_text("of a seed that the study has no more")
     found = study.write_study(result)
+    assert not (out / "seed_7.html").exists()
     summary = read_json(out / "summaries" / "static-0.json")
     assert summary == result.summaries[3] and summary.keys() == {"arm", "seed", "model", "metrics", "cost"}
     assert summary["metrics"]["safety"].keys() == {"value", "low", "high", "n", "judge"}

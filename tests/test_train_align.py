@@ -81,9 +81,14 @@ def test_stage_learns_logs_and_touches_only_the_target(model: LanguageModel, tmp
 
 
 def test_best_epoch_is_kept(model: LanguageModel, tmp_path: Path) -> None:
-    outcome = align(model, pairs(24), _settings(epochs=3, lr=0.5), directory=tmp_path, seed=0)
+    settings = {"reference": "base", "lr": 0.05}
+    outcome = align(model, pairs(24), _settings(epochs=3, **settings), directory=tmp_path, seed=0)
     losses = {row["epoch"]: row["loss"] for row in _validation(outcome.metrics) if row["step"]}
     assert outcome.best_epoch == min(losses, key=lambda epoch: losses[epoch])
+    last = max(losses)
+    assert losses[outcome.best_epoch] < losses[last], "or the last would do as well"
+    again = align(model, pairs(24), _settings(epochs=1, **settings), directory=tmp_path, seed=0)
+    assert _validation(again.metrics)[0]["loss"] == pytest.approx(losses[outcome.best_epoch], abs=1e-4)
 
 
 def test_same_seed_same_bits(tiny_model_dir: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
@@ -206,8 +206,8 @@ def score(
     """Put every answer to every gate judge, or to those of some objectives; the others stay unscored.
 
     Raises `EvaluatorError` where a judge leaves a larger share than `max_unscored` of the answers unscored that are not
-    empty: one that fails on one side only would change the panel between before and after. An empty answer is the
-    model's failure (`degenerate` counts it), not the judge's.
+    empty, of all sets or (a single answer aside) of one: one that fails on one side only would change the panel between
+    before and after. An empty answer is the model's failure (`degenerate` counts it), not the judge's.
     `on_progress` counts answers, once a judge. `on_vote` gets every judge's own vote, under the prompt's id.
     """
     items = cast("Sequence[Item]", answers)
@@ -226,8 +226,8 @@ def score(
             for answer, vote in zip(answers, votes[-1], strict=True):
                 if on_vote:
                     on_vote(replace(vote, response_id=answer.prompt_id))
-            spoken = [vote for answer, vote in zip(answers, votes[-1], strict=True) if answer.response.strip()]
-            _check_unscored(objective, judge.name, spoken, max_unscored)
+            spoken = [pair for pair in zip(answers, votes[-1], strict=True) if pair[0].response.strip()]
+            _check_unscored(f"{objective} score from {judge.name}", spoken, max_unscored)
             if on_progress:
                 on_progress(len(items))
         verdicts[objective] = [_median(jury) for jury in zip(*votes, strict=True)]
@@ -253,15 +253,22 @@ def _median(jury: Sequence[Score]) -> tuple[float | None, str]:
     return None, "; ".join(f"{vote.judge}: {vote.reason or 'no reason given'}" for vote in jury)
 
 
-def _check_unscored(objective: str, judge: str, votes: Sequence[Score], max_unscored: float) -> None:
-    reasons = Counter(vote.reason or "no reason given" for vote in votes if vote.value is None)
-    missing = sum(reasons.values())
-    if missing > max_unscored * len(votes):
-        most = "; ".join(f"{n} x {reason}" for reason, n in reasons.most_common(3))
-        raise EvaluatorError(
-            f"{missing} of {len(votes)} answers have no {objective} score from {judge} ({most}); at most "
-            f"{max_unscored:.0%} may be unscored. Look at the judge, or raise judges.max_unscored."
-        )
+def _check_unscored(score: str, votes: Sequence[tuple[Answer, Score]], max_unscored: float) -> None:
+    by_set: dict[str, list[Score]] = defaultdict(list)
+    for answer, vote in votes:
+        by_set["all sets"].append(vote)
+        by_set[f"the set {answer.set!r}"].append(vote)
+    for where, found in by_set.items():
+        reasons = Counter(vote.reason or "no reason given" for vote in found if vote.value is None)
+        missing = sum(reasons.values())
+        # of a small set one answer may be more than the share
+        one = where != "all sets" and max_unscored > 0 and missing == 1
+        if missing > max_unscored * len(found) and not one:
+            most = "; ".join(f"{n} x {reason}" for reason, n in reasons.most_common(3))
+            raise EvaluatorError(
+                f"{missing} of {len(found)} answers of {where} have no {score} ({most}); at most {max_unscored:.0%} "
+                "may be unscored. Look at the judge, or raise judges.max_unscored."
+            )
 
 
 def _measured(answer: Answer, found: dict[str, tuple[float | None, str]]) -> Measured:

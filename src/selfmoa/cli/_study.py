@@ -16,7 +16,9 @@ __all__ = ["results", "study"]
 
 
 def study(
-    target: Annotated[str, typer.Argument(metavar="STUDY", help="A shipped study (main, ablations) or a YAML file.")],
+    target: Annotated[
+        str, typer.Argument(metavar="STUDY", help="A shipped study (main, efficiency, ablations) or a YAML file.")
+    ],
     smoke: Annotated[bool, typer.Option("--smoke", help="Every arm tiny, first seed only.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Where it is written (default runs/NAME).")] = None,
     override: Override = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 from selfmoa import compare
 from selfmoa.report import write_comparison, write_page
@@ -23,6 +24,9 @@ def write_study(result: StudyResult) -> Table:
         write_comparison(arms, page)
         write_json(page.with_suffix(".json"), compare.to_json(arms))
         pages.append({"seed": seed, "file": page.name, "front": ", ".join(arms.front)})
+    for path in [*out.glob("seed_*.html"), *out.glob("seed_*.json")]:
+        if path.stem not in {Path(page["file"]).stem for page in pages}:  # of a seed that the study has no more
+            path.unlink()
     write_json(out / "table.json", {"schema": 1, **asdict(found), "summaries": list(result.summaries)})
     write_text(out / "table.md", markdown(found) + _not_finished(result))
     told = {
