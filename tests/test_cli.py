@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from selfmoa import recipes
+from selfmoa.errors import ModelError
 
 
 def selfmoa(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -112,3 +113,12 @@ def test_an_existing_run_is_not_touched(tmp_path: Path) -> None:
     done = selfmoa("align", "demo", "--quiet", cwd=tmp_path)
     assert done.returncode == 2 and "--on-existing resume" in done.stderr
     assert (run / "thesis.txt").read_text() == "mine"
+
+
+def test_a_directory_that_is_no_model_leaves_no_run(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    for words in (("align", "notes"), ("evaluate", "notes", "--suite", "quick"), ("evaluate", "nothing")):
+        done = selfmoa(*words, cwd=tmp_path)
+        assert done.returncode == ModelError.exit_code, done.stderr
+        assert ("notes has no config.json" if "notes" in words else "No model at nothing") in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["notes"]

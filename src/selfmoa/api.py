@@ -209,12 +209,13 @@ def plan(recipe: Recipe, *, measure: bool = False) -> dict[str, Any]:
 
 
 def check(recipe: Recipe, *, runs: bool = True) -> None:
-    """What can be checked of a recipe without a model: licences, judges, and k against the seeds that are at hand.
+    """What can be checked of a recipe before a run: a local model's files, licences, judges, k against the seeds.
 
-    Raises `RecipeError` if one model judges on both sides; and, where the whole loop `runs`, if an evaluation set is
-    empty or a round asks for more attack prompts than the seed tables hold.
+    Raises `ModelError` where a local model is none; `RecipeError` if one model judges on both sides, and, where the
+    whole loop `runs`, if an evaluation set is empty or a round asks for more attack prompts than the tables hold.
     """
     assets.check_licences(_with_preset_models(recipe))
+    assets.check_model(recipe.model.ref)
     _check_gate(recipe)
     if not runs:
         return

@@ -7,7 +7,7 @@ from selfmoa.assets._cache import cache_dir, file_hash
 from selfmoa.assets._exclude import is_excluded
 from selfmoa.assets._files import read_table
 from selfmoa.assets._load import count_excluded, half, load_table
-from selfmoa.assets._models import resolve_encoder, resolve_model
+from selfmoa.assets._models import check_model, resolve_encoder, resolve_model
 from selfmoa.assets._plan import check_licences, check_paths, plan, unpinned
 from selfmoa.assets._preferences import Preference, load_preferences
 from selfmoa.assets._refs import COMMIT, catalogue, fetch, hub_source, info, is_cached, missing_wheels, users_own
@@ -31,6 +31,7 @@ __all__ = [
     "capability_table",
     "catalogue",
     "check_licences",
+    "check_model",
     "check_paths",
     "count_excluded",
     "fetch",

@@ -36,16 +36,25 @@ def resolve_model(ref: str) -> ModelFiles:
         directory = snapshot(ref, table=False)
         check_directory(directory)
         return ModelFiles(directory, replace(asset, revision=directory.name), content_hash(directory))
+    check_model(ref)
+    path = local_path(ref)
+    if path.is_file():
+        key = file_hash(path)
+        return ModelFiles(dequantised(path, key), asset, key)
+    return ModelFiles(path, asset, content_hash(path))
+
+
+def check_model(ref: str) -> None:
+    """Raise `ModelError` where a local `ref` is no model; of one that is fetched nothing is known yet."""
+    if scheme(ref) != "path":
+        return
     path = local_path(ref)
     if not path.exists():
         raise ModelError(f"No model at {path}. Expected a Hugging Face directory or a .gguf file.")
-    if path.is_file():
-        if path.suffix.lower() != ".gguf":
-            raise ModelError(f"{path} is not a model file. Expected a .gguf file or a directory with safetensors.")
-        key = file_hash(path)
-        return ModelFiles(dequantised(path, key), asset, key)
-    check_directory(path)
-    return ModelFiles(path, asset, content_hash(path))
+    if path.is_dir():
+        check_directory(path)
+    elif path.suffix.lower() != ".gguf":
+        raise ModelError(f"{path} is not a model file. Expected a .gguf file or a directory with safetensors.")
 
 
 def resolve_encoder(ref: str) -> Path:

@@ -7,7 +7,7 @@ H0 wraps seeds in public templates or in style transformations known from the li
 from __future__ import annotations
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice, zip_longest
@@ -106,15 +106,27 @@ def gather(
     dev_borderline = borderline_from(pool, min(n_dev_harmless // 3, len(pool) // 8))
     held = {prompt.parent for prompt in dev_borderline}
     pool = [prompt for prompt in pool if prompt.id not in held]
-    n_benign = min(n_dev_harmless - len(dev_borderline), len(harmless) // 3)
+    dev_benign = _a_third_at_most(harmless, n_dev_harmless - len(dev_borderline))
+    held |= {prompt.id for prompt in dev_benign}
     return Material(
         attacks=tuple(pool),
-        benign=tuple(harmless[n_benign:]),
+        benign=tuple(prompt for prompt in harmless if prompt.id not in held),
         expansions=tuple(_same_category(pool, max_pairs[0], bleu_max, rng)),
         hidings=tuple(_hidden(pool, templates, max_pairs[1], hidden_fits, rng)),
-        dev=tuple([*dev_harmful, *harmless[:n_benign], *dev_borderline]),
+        dev=tuple([*dev_harmful, *dev_benign, *dev_borderline]),
         published=published,
     )
+
+
+def _a_third_at_most(prompts: Sequence[Prompt], limit: int) -> list[Prompt]:
+    """The first prompts, of no source more than a third: of a small one the loop would have too little to learn from."""
+    left = {source: n // 3 for source, n in Counter(prompt.source for prompt in prompts).items()}
+    kept: list[Prompt] = []
+    for prompt in prompts:
+        if len(kept) < limit and left[prompt.source]:
+            left[prompt.source] -= 1
+            kept.append(prompt)
+    return kept
 
 
 def _asked(prompts: Sequence[Prompt], turn: Turn | None) -> tuple[list[Prompt], dict[str, str]]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Calibration", "calibrate", "find_calibration", "timing_pair"]
 
-_VERSION = 1
+_VERSION = 2
 _LONGEST = 48
 """Tokens of a calibration answer at the most."""
 _PAIRS = 6
@@ -78,9 +78,25 @@ def calibrate(recipe: Recipe) -> Calibration:
     start = time.perf_counter()
     model, _ = load_model(recipe)
     loaded = time.perf_counter() - start
-    rates = Calibration(load_seconds=loaded, **_rates(model, recipe), peak_mb=peak_memory_mb())
-    write_json(_path(recipe), asdict(rates))
-    return rates
+    rates = _rates(model, recipe)
+    _longest_batch(model, recipe)
+    found = Calibration(load_seconds=loaded, **rates, peak_mb=peak_memory_mb())
+    write_json(_path(recipe), asdict(found))
+    return found
+
+
+def _longest_batch(model: LanguageModel, recipe: Recipe) -> None:
+    """A batch on every core as a run has it at its fullest, for the memory that it takes; it is not timed."""
+    from selfmoa.generate import Request
+
+    longest = recipe.attack.hidden_max_tokens + recipe.evaluate.max_new_tokens
+    text = " ".join(_QUESTIONS * (1 + longest // 8))
+    tokens = model.tokenizer(text, add_special_tokens=False)["input_ids"][:longest]
+    asked = model.tokenizer.decode(tokens)
+    # numbered, for equal prompts share a row
+    requests = [Request(user=f"{place} {asked}") for place in range(recipe.generate.batch_size)]
+    few = recipe.generate.sampling.model_copy(update={"max_new_tokens": 2})
+    model.generate(requests, few, role="target", seed=0, batch_size=recipe.generate.batch_size)
 
 
 def _rates(model: LanguageModel, recipe: Recipe) -> dict[str, float]:
