@@ -158,7 +158,7 @@ def test_templates_that_begin_alike_are_kept_once() -> None:
     assert list(distinct(pairs)) == [pairs[0], pairs[2]]
 
 
-@pytest.mark.parametrize(("name", "count"), [("lookalikes", 120), ("sensitive", 246)])
+@pytest.mark.parametrize(("name", "count"), [("lookalikes", 120), ("sensitive", 246), ("groups", 60)])
 def test_our_own_prompts_are_the_pinned_ones_and_repeat_no_evaluation_prompt(name: str, count: int) -> None:
     info = catalogue_info(f"set:{name}", kind="table")
     path = Path(assets.__file__).with_name(f"{name}.csv")

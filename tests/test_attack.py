@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from selfmoa.attack import (
@@ -83,6 +85,17 @@ def test_harmless_prompts_come_from_their_sources_in_turn() -> None:
     assert dev == ["facts", "tasks", "facts", "tasks"]
     assert [prompt.source for prompt in made.benign[:8]] == ["facts", "tasks"] * 4
     assert len(made.benign) == 62
+
+
+def test_a_small_source_gives_a_third_of_its_prompts_to_the_check() -> None:
+    few = [{"prompt": f"Write text {i}", "hazard": "none", "ref": "tasks"} for i in range(7)]
+    many = [{"prompt": f"Is it true that {i}?", "hazard": "none", "ref": "facts"} for i in range(90)]
+    made = material(
+        rows(60), [*few, *many], [], n_dev_harmless=24, max_pairs=(8, 8), hidden_fits=lambda _: True, seed=0
+    )
+    dev = Counter(prompt.source for prompt in made.dev if prompt.kind == "benign")
+    assert dev["tasks"] == 2 and dev["facts"] == 24 - len([p for p in made.dev if p.kind == "borderline"]) - 2
+    assert Counter(prompt.source for prompt in made.benign) == {"tasks": 5, "facts": 90 - dev["facts"]}
 
 
 @pytest.mark.parametrize(

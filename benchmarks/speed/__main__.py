@@ -27,8 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 _ANSWERS = 4
 """Answers a prompt. The demo takes two, which begin differently; what samples of one prompt share is to be seen."""
 PARTS = ("sampling", "scoring", "training", "growth")
-SHARES = {"sampling": 0.452, "scoring": 0.224, "training": 0.215, "other": 0.109}
-"""Share of each part in a demo run's time by its usage.json, preparation left out: n = 1 run (commit 6586f12, seed 0).
+SHARES = {"sampling": 0.48, "scoring": 0.243, "training": 0.197, "other": 0.08}
+"""Share of each part in a demo run's time by its usage.json, preparation left out: n = 1 run (commit 7bcbd83, seed 2).
 Sampling are answers, attacks, evaluations and stage checks (with their judging); the attackers' training is other."""
 
 

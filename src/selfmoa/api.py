@@ -209,13 +209,12 @@ def plan(recipe: Recipe, *, measure: bool = False) -> dict[str, Any]:
 
 
 def check(recipe: Recipe, *, runs: bool = True) -> None:
-    """What can be checked of a recipe before a run: a local model's files, licences, judges, k against the seeds.
+    """What can be checked of a recipe without a model: licences, judges, and k against the seeds that are at hand.
 
-    Raises `ModelError` where a local model is none; `RecipeError` if one model judges on both sides, and, where the
-    whole loop `runs`, if an evaluation set is empty or a round asks for more attack prompts than the tables hold.
+    Raises `RecipeError` if one model judges on both sides; and, where the whole loop `runs`, if an evaluation set is
+    empty or a round asks for more attack prompts than the seed tables hold.
     """
     assets.check_licences(_with_preset_models(recipe))
-    assets.check_model(recipe.model.ref)
     _check_gate(recipe)
     if not runs:
         return
@@ -377,6 +376,7 @@ def _judge_context(ref: str, *, load: bool, key: bool = True) -> EvaluatorContex
 
 def _open(recipe: Recipe, directory: Path, on_existing: OnExisting, mode: Mode, common: Path | None = None) -> Run:
     """Open the run directory before torch is loaded, so that a usage error answers at once."""
+    assets.check_model(recipe.model.ref)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     run = open_run(recipe, directory, on_existing=on_existing, progress=Progress(mode), common=common)
     if Path(sys.argv[0]).name == "selfmoa":

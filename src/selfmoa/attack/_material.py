@@ -119,7 +119,7 @@ def gather(
 
 
 def _a_third_at_most(prompts: Sequence[Prompt], limit: int) -> list[Prompt]:
-    """The first prompts, of no source more than a third: of a small one the loop would have too little to learn from."""
+    """The first prompts, of no source more than a third: a small one would leave the loop too little to learn from."""
     left = {source: n // 3 for source, n in Counter(prompt.source for prompt in prompts).items()}
     kept: list[Prompt] = []
     for prompt in prompts:

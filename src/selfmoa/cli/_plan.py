@@ -39,8 +39,8 @@ def _show_estimate(found: dict[str, Any] | None, recipe: Recipe) -> None:
     total = ("all", _minutes(found["seconds"]), f"{found['tokens']:,}")
     show_table(("step", "time", "tokens"), [*steps, total], title="Estimate for this machine")
     say(
-        f"Memory: at least {found['peak_mb']:,} MB; judges and long evaluations need more. Fetching, the judges' first "
-        "training and judges of your own take further time, as does other work on the machine."
+        f"Memory: about {found['peak_mb']:,} MB; judges that are models of their own need more. Fetching, the judges' "
+        "first training and judges of your own take further time, as does other work on the machine."
     )
 
 

@@ -22,6 +22,8 @@ __all__ = ["Calibration", "calibrate", "find_calibration", "timing_pair"]
 _VERSION = 2
 _LONGEST = 48
 """Tokens of a calibration answer at the most."""
+_JUDGES_MB = 190
+"""What the embedded judges' encoder, heads and scikit-learn add to any model; measured once, on the demo's judges."""
 _PAIRS = 6
 _QUESTIONS = (
     "What is the capital of France?",
@@ -47,14 +49,15 @@ class Calibration:
     filled: float
     """Share of the token limit that answers reach, in (0, 1]."""
     peak_mb: float
-    """Largest resident memory while it was measured, MB."""
+    """Largest resident memory while it was measured, with what the embedded judges add, MB."""
 
 
 def _path(recipe: Recipe) -> Path:
     """Where the rates are kept: they belong to the machine, the model, and what the recipe keeps in memory."""
     machine = {name: describe_machine()[name] for name in ("cpu", "cores", "memory_gb")}
     train = (recipe.train.micro_batch_size, recipe.train.answer_tokens, recipe.train.max_length)
-    settings = (recipe.generate.batch_size, *train, recipe.judges.batch_size)
+    longest = (recipe.attack.hidden_max_tokens, recipe.evaluate.max_new_tokens)
+    settings = (recipe.generate.batch_size, *longest, *train, recipe.judges.batch_size, *sorted(recipe.judges.names()))
     model = recipe.model.model_dump_json()
     key = cache_key("calibration", _VERSION, *machine.values(), *versions().values(), model, *settings)
     return assets.cache_dir("calibrations") / f"{key}.json"
@@ -80,9 +83,15 @@ def calibrate(recipe: Recipe) -> Calibration:
     loaded = time.perf_counter() - start
     rates = _rates(model, recipe)
     _longest_batch(model, recipe)
-    found = Calibration(load_seconds=loaded, **rates, peak_mb=peak_memory_mb())
+    found = Calibration(load_seconds=loaded, **rates, peak_mb=peak_memory_mb() + _judges_mb(recipe))
     write_json(_path(recipe), asdict(found))
     return found
+
+
+def _judges_mb(recipe: Recipe) -> int:
+    from selfmoa.judge import holds_head
+
+    return _JUDGES_MB if any(holds_head(name) for name in recipe.judges.names()) else 0
 
 
 def _longest_batch(model: LanguageModel, recipe: Recipe) -> None:

@@ -66,7 +66,7 @@ def estimated(recipe: Recipe, *, measure: bool = False) -> dict[str, Any] | None
     """What is shown and stored with a run: seconds, tokens, MB, and the steps.
 
     None where this model was never measured on this machine, unless `measure` says to do so now (under a minute for a
-    small model). Memory is that of the calibration, so the least: judges come on top.
+    small model). Memory is that of the calibration; judges that are models of their own come on top.
     """
     rates = find_calibration(recipe) or (calibrate(recipe) if measure else None)
     if rates is None:
