@@ -6,6 +6,7 @@ import math
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -376,7 +377,8 @@ def _judge_context(ref: str, *, load: bool, key: bool = True) -> EvaluatorContex
 
 def _open(recipe: Recipe, directory: Path, on_existing: OnExisting, mode: Mode, common: Path | None = None) -> Run:
     """Open the run directory before torch is loaded, so that a usage error answers at once."""
-    assets.check_model(recipe.model.ref)
+    if not directory.exists():  # one that is there is refused at once, or its model was found before
+        assets.check_model(recipe.model.ref)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     run = open_run(recipe, directory, on_existing=on_existing, progress=Progress(mode), common=common)
     if Path(sys.argv[0]).name == "selfmoa":
@@ -389,8 +391,6 @@ def _open(recipe: Recipe, directory: Path, on_existing: OnExisting, mode: Mode, 
 
 def quiet_libraries() -> None:
     """Progress bars and advice of the libraries would drown the run's own lines."""
-    import warnings
-
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     warnings.filterwarnings("ignore", module=r"(peft|transformers|trl|torch)\b.*")

@@ -17,16 +17,14 @@ def write_study(result: StudyResult) -> Table:
     """Write `study.html`, `table.json`, `table.md` and `seed_N.html|.json` below the study's directory."""
     out, study = result.directory, result.study
     found = table(result.summaries, study.name + (" (smoke: sizes prove nothing)" if result.smoke else ""))
-    pages, kept = [], set()
+    for path in [*out.glob("seed_*.html"), *out.glob("seed_*.json")]:  # some may be of seeds that it has no more
+        path.unlink()
+    pages = []
     for seed, arms in compared(result):
         page = out / f"seed_{seed}.html"
-        kept.add(page.stem)
         write_comparison(arms, page)
         write_json(page.with_suffix(".json"), compare.to_json(arms))
         pages.append({"seed": seed, "file": page.name, "front": ", ".join(arms.front)})
-    for path in [*out.glob("seed_*.html"), *out.glob("seed_*.json")]:
-        if path.stem not in kept:  # of a seed that the study has no more
-            path.unlink()
     write_json(out / "table.json", {"schema": 1, **asdict(found), "summaries": list(result.summaries)})
     write_text(out / "table.md", markdown(found) + _not_finished(result))
     told = {
